@@ -140,6 +140,12 @@ def test_broken_json_is_told(tmp_path, content):
         read_json(tmp_path / "absent.json")
 
 
+def test_a_file_that_cannot_be_read_is_not_to_be_deleted(tmp_path):
+    with pytest.raises(TailproofError, match="cannot be read") as error:
+        read_json(tmp_path)
+    assert "delete" not in str(error.value)
+
+
 def table():
     return pa.table({"name": ["ä", "b"], "value": [1.5, None]})
 

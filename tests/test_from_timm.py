@@ -402,6 +402,8 @@ def test_a_command_as_it_stands_in_a_script():
         ("python train.py /data --epochs 0", "epochs"),
         ("python train.py /data --smoothing 1.5", "label_smoothing"),
         ("python train.py /data --config missing.yaml", "missing.yaml"),
+        ("python train.py /data --config", "--config"),
+        ("python train.py /data --amp=1", "--amp=1"),
     ],
 )
 def test_a_mistake_gets_one_sentence(command, named):

@@ -252,7 +252,7 @@ def test_initial_losses_are_those_of_the_readiness_review():
 
 
 def test_class_weights_of_other_classes_are_refused():
-    with pytest.raises(TailproofError, match=r"class_weights has 1 values, expected 4"):
+    with pytest.raises(TailproofError, match=r"class_weights is 1, expected 4"):
         loss("focal", gamma=1.0, class_weights=[1.0])
 
 

@@ -80,13 +80,16 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        TailproofError: the file is missing or not JSON.
+        TailproofError: the file is missing, cannot be read or is not JSON.
     """
     try:
         return parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TailproofError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
+        raise TailproofError(f"{path} does not exist: build it with snakemake") from None
+    except OSError as error:
+        advice = lacking(error) or "check its permissions"
+        raise TailproofError(f"{path} cannot be read ({error.strerror}): {advice}") from None
+    except ValueError as error:
         raise TailproofError(
             f"{path} is not valid JSON ({error}); delete it and run snakemake again"
         ) from None
@@ -135,22 +138,25 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unwritable(path: Path, error: OSError) -> TailproofError:
+    kept = "; the earlier version of the file is unchanged" if _is_file(path) else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         lack = "your quota is used up" if error.errno == errno.EDQUOT else "no space is left"
         return TailproofError(
             f"{lack} on the disk of {path.parent} while writing {path.name}: free some space and "
-            "run again; an earlier version of the file is unchanged"
+            f"run again{kept}"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        folder = next((place for place in path.parents if os.access(place, os.F_OK)), path.parent)
+        change = "" if error.errno == errno.EROFS else "change its permissions or "
         return TailproofError(
-            f"cannot write {path}: {path.parent} is not writable; change its permissions or "
-            "run in another folder"
+            f"cannot write {path}: {folder} is not writable; {change}run in another folder"
         )
     advice = lacking(error) or "correct the path"
-    return TailproofError(
-        f"cannot write {path} ({error.strerror}); an earlier version of the file is unchanged: "
-        f"{advice}"
-    )
+    return TailproofError(f"cannot write {path} ({error.strerror}): {advice}{kept}")
+
+
+def _is_file(path: Path) -> bool:
+    return os.access(path, os.F_OK) and path.is_file()
 
 
 def _umask() -> int:

@@ -91,8 +91,9 @@ class History:
         """
         if metric not in self.columns:
             raise TailproofError(
-                f"{self.path} has no column '{metric}', found {', '.join(self.columns)}: delete "
-                "the file and run snakemake again"
+                f"{self.path} has no column '{metric}', found {', '.join(self.columns)}: choose "
+                "another recipe.monitor if val is too small for this one, or delete the file and "
+                "run snakemake again"
             )
         values = (row.get(metric, math.nan) for row in self.rows)
         index = best_index(values, direction(metric))

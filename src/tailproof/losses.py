@@ -143,8 +143,8 @@ class WeightedLoss(Loss):
             return (unscaled / unscaled.mean()).float()
         if len(weights) != len(counts):
             raise TailproofError(
-                f"recipe.loss.class_weights has {len(weights)} values, expected {len(counts)}, "
-                "one per class: correct the list or use 'balanced'"
+                f"the length of recipe.loss.class_weights is {len(weights)}, expected "
+                f"{len(counts)}, one weight per class: correct the list or use 'balanced'"
             )
         return counts.new_tensor(weights).float()
 

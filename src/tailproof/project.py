@@ -197,7 +197,7 @@ def init_project(
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TailproofError(
-            f"{folder} exists and is not an empty folder: name a new folder, or empty this one"
+            f"{folder} exists and is not an empty folder: name a new or empty folder"
         )
     name, text = experiment or (EXAMPLE, _read(PIPELINE / EXPERIMENTS / f"{EXAMPLE}.yaml"))
     files = {

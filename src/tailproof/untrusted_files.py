@@ -105,7 +105,9 @@ def read_text(path: str | Path, *, limit: int = LIMIT) -> str:
     try:
         return read_bytes(path, limit=limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TailproofError(f"{path} is not UTF-8 text (byte {error.start})") from None
+        raise TailproofError(
+            f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8"
+        ) from None
 
 
 def read_json(path: str | Path, *, limit: int = LIMIT, nan: bool = False) -> Any:

@@ -1,5 +1,7 @@
 """The experiments of draws: written from one experiment, and refused once they differ from it."""
 
+import re
+
 import pytest
 import yaml
 
@@ -104,3 +106,13 @@ def test_the_folds_of_an_experiment_have_no_draws(experiments):
 def test_seeds_differ_and_begin_with_that_of_the_data(seeds):
     value = changed(data={**MINIMAL["data"], "seeds": seeds})
     assert_mistakes(mistakes(value), [("data", str(seeds), "'seed' (0)")])
+
+
+def test_the_seeds_that_a_message_advises_are_accepted(experiments):
+    data = {**MINIMAL["data"], "seed": 7}
+    write(experiments, "one", changed(data=data))
+    with pytest.raises(TailproofError) as error:
+        write_draws("one")
+    advised = yaml.safe_load(re.search(r"'(seeds: .*)'", str(error.value))[1])
+    write(experiments, "one", changed(data=data | advised))
+    assert len(write_draws("one")) == 2

@@ -1,17 +1,21 @@
 import copy
 import json
 import re
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import Field, ValidationError
 
+from tailproof.config.base import Name, Strict
 from tailproof.config.equivalence import same_function
 from tailproof.config.experiment import Experiment
 from tailproof.config.json_schema import schema
 from tailproof.config.lint import warnings
 from tailproof.config.merge import merge
+from tailproof.config.messages import explain_errors
 from tailproof.config.validation import load_config, load_experiment, parse_experiment
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.data.sources import SOURCES as REGISTERED
@@ -67,7 +71,7 @@ def test_the_shipped_list_of_experiments_loads():
         ),
         ({"data": {"source": {"name": "idx"}}}, [("data.source.root",)]),
         ({"data": 3}, [("data", "3")]),
-        ({"title": None}, [("title", "None")]),
+        ({"title": None}, [("title", "nothing")]),
         (
             {"experts": {}},
             [("experts", "'sweep'")],
@@ -105,6 +109,7 @@ def test_errors_name_the_field_the_value_and_what_to_do(sections, expected):
         ("cache_gb", float("nan"), ["finite", "found nan"]),
         ("precision", "fp8", ["'fp32'", "'bf16'", "'fp16'", "'auto'", "found 'fp8'"]),
         ("early_stopping", 3, ["mapping", "found 3"]),
+        ("epochs", None, ["integer", "found nothing"]),
         ("monitor", "train_loss", [*MONITOR_NAMES, "found 'train_loss'"]),
         ("monitor", ["val_loss"], MONITOR_NAMES),
     ],
@@ -296,3 +301,15 @@ def test_a_configuration_cannot_be_changed():
     experiment = Experiment(**MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
         experiment.title = "other"
+
+
+def test_only_a_wrong_name_is_explained_as_a_name():
+    class File(Strict):
+        expert: Name
+        digest: Annotated[str, Field(pattern="^[0-9a-f]{4}$")]
+
+    with pytest.raises(ValidationError) as error:
+        File(expert="-a", digest="XYZ")
+    expert, digest = explain_errors(error.value, File)
+    assert "name" in expert and "'-a'" in expert
+    assert "name" not in digest and "[0-9a-f]{4}" in digest and "'XYZ'" in digest

@@ -74,8 +74,8 @@ def test_a_file_of_the_user_is_not_replaced(experiments):
 
 
 def test_what_is_left_of_more_folds_is_named(experiments):
-    write_folds("one", 4)
-    with pytest.raises(TailproofError, match=r"one-fold-3\.yaml"):
+    write_folds("one", 5)
+    with pytest.raises(TailproofError, match=r"one-fold-3\.yaml.*one-fold-4\.yaml"):
         write_folds("one", 3)
 
 

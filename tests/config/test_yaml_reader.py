@@ -16,10 +16,11 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("value", [None, [], "text", 3])
-def test_a_file_without_keys_is_refused(value):
-    kind = type(value).__name__
-    with pytest.raises(TailproofError, match=f"mapping.*found {kind}"):
+@pytest.mark.parametrize(
+    ("value", "found"), [(None, "nothing"), ([], "a list"), ("text", ".*'text'"), (3, ".*3")]
+)
+def test_a_file_without_keys_is_refused(value, found):
+    with pytest.raises(TailproofError, match=f"mapping.*found {found}"):
         parse_experiment(value)
 
 
@@ -86,7 +87,7 @@ def test_merge_keys_and_anchors_work(write):
         ("a: [1\nb: 2\n", r"x\.yaml, line 2: .*YAML"),
         ("a: !!python/object/apply:os.getcwd []\n", r"x\.yaml, line 1: .*YAML"),
         ("? [a, b]\n: 1\n", r"x\.yaml, line 1: .*YAML"),
-        ("a: \x01\n", r"x\.yaml .*YAML"),
+        ("a: \x01\n", r"x\.yaml, line 1: .*YAML"),
         (b"a: \xff\n", r"x\.yaml .*UTF-8"),
     ],
 )
@@ -99,10 +100,17 @@ def test_a_missing_experiment_suggests_the_one_meant(write):
     path = write("title: t\n", "experiments/digits_lt.yaml")
     with pytest.raises(TailproofError, match=r"digit_lt\.yaml .*'digits_lt'"):
         load_experiment(path.with_name("digit_lt.yaml"))
-    with pytest.raises(TailproofError, match=r"experiments .*Is a directory"):
+    with pytest.raises(TailproofError, match=r"experiments is a folder"):
         load_experiment(path.parent)
     with pytest.raises(TailproofError, match=r"absent\.yaml"):
         read_yaml(path.with_name("absent.yaml"))
+
+
+def test_a_character_that_yaml_does_not_allow_is_named_with_its_line(write):
+    with pytest.raises(TailproofError, match=r"x\.yaml, line 2: .*U\+0007"):
+        read_yaml(write("a: 1\nb: \x07\n"))
+    with pytest.raises(TailproofError, match=r"x\.yaml .*deep"):
+        read_yaml(write("[" * 5000))
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,17 @@ def test_an_experiment_is_a_configuration_too(tmp_path):
     assert read_run_config(tmp_path / "tiny.yaml") == parse_experiment(value)
 
 
+def test_an_experiment_is_named_as_in_other_commands(tmp_path, curves):
+    write(tmp_path / "h.csv", curves["healthy"])
+    file = tmp_path / "config" / "experiments" / "tiny.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(yaml.safe_dump({**TINY, "targets": {"val_loss": [{"at_most": 0.1}]}}))
+    by_name, by_file = (
+        findings(tmp_path, "h.csv", "--config", each) for each in ("tiny", str(file))
+    )
+    assert by_name == by_file != findings(tmp_path, "h.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

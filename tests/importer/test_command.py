@@ -75,6 +75,7 @@ def test_a_second_import_and_a_bad_name_are_refused(study):
     assert import_collection("raw/images/").name == study.name.replace("-", "-")
     assert "--name" in refusal("raw/images")
     assert "--name" in refusal("raw/images", "a b")
+    assert "--name" in refusal("raw/images", "features"), "all experiments share this folder"
     assert import_collection(str(study / "raw" / "images"), "again").name == "again"
     assert load_experiment("config/experiments/again.yaml").data.source.root == "raw/images"
 

@@ -267,7 +267,7 @@ def test_experts_of_other_samples_or_classes_are_refused(tmp_path):
     Logits(
         read.sample_ids, read.labels, read.weight, {"species": read.values[:, :3]}, read.metadata
     )
-    with pytest.raises(TailproofError, match=r"4 logits per sample, expected 5"):
+    with pytest.raises(TailproofError, match=r"4 classes, expected 5"):
         HeldOutPredictions.read(logits, 5)
 
 

@@ -1,12 +1,15 @@
 """Each finding, with a configuration that has it and one that has not."""
 
+import re
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from tailproof.config.merge import merge, merged_recipe
 from tailproof.config.recipe import Recipe
 from tailproof.diagnosis.finding import SEVERITIES
+from tailproof.preflight import gate
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.findings import findings, validate_ignore
 from tailproof.preflight.loss_effect import loss_effect
@@ -236,6 +239,14 @@ def test_what_fitted_heads_ignore_is_not_found_in_them(kind):
 def test_every_kind_is_tried():
     tried = {"probe_failed", "refused_transform", "constant_transform", "enlarged_crops"}
     assert set(TABLE) | tried == set(KINDS)
+
+
+def test_the_list_that_a_blocked_run_advises_lets_it_start(monkeypatch):
+    wrong = facts({"optimizer": {"learning_rate": 1e6}, "monitor": "val_auroc"})
+    monkeypatch.setattr(gate, "facts_of", lambda *_: wrong)
+    text = gate.blocking_message("manifest.json", wrong.recipes, ["undefined_monitor"])
+    advised = yaml.safe_load(re.search(r"'(preflight: .*)'", text)[1])["preflight"]["ignore"]
+    assert gate.blocking_message("manifest.json", wrong.recipes, advised) == ""
 
 
 def test_an_unknown_kind_cannot_be_ignored():

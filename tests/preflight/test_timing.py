@@ -133,7 +133,7 @@ def test_fitted_heads_are_timed_on_drawn_features(digits, tmp_path, monkeypatch,
         ({"model": {"name": "vit_tiny_patch16_224", "options": {"patch_size": 0}}}, "recipe.model"),
         ({"batch_size": 100_000, "drop_last": True}, "recipe.batch_size is 100000"),
         ({"optimizer": {"name": "sdg"}}, "unknown optimizer 'sdg'"),
-        ({"loss": {"name": "focal", "class_weights": [1.0]}}, "class_weights has 1 values"),
+        ({"loss": {"name": "focal", "class_weights": [1.0]}}, "class_weights is 1"),
     ],
 )
 def test_what_training_would_fail_of_is_an_error(digits, caplog, change, words):

@@ -200,6 +200,10 @@ def test_position_embeddings_are_resampled_for_every_size(digits, tmp_path):
             },
             "Rotate has no option 'limits'",
         ),
+        (
+            {"augmentation": {"torchvision": [{"name": "Identity", "options": {"p": 0.5}}]}},
+            "Identity has no option 'p'.*none",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error_before_the_first_epoch(digits, changes, expected):

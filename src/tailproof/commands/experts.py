@@ -1,5 +1,6 @@
 """Commands that use an expert: answers about images, other formats, corrected labels."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -182,7 +183,7 @@ def bundle(
     from tailproof.provenance.snakemake_bridge import run
 
     folder = build_bundle(experiment, method, seed, run)
-    say(f"built {folder}; next: tailproof predict {folder} IMAGES…")
+    say(f"built {folder}; next: tailproof predict {shlex.quote(str(folder))} IMAGES…")
 
 
 def retrain(

@@ -1,6 +1,8 @@
 """Commands that start a project or look at an experiment before it runs."""
 
+import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,8 +29,6 @@ def init(
     ] = None,
 ) -> None:
     """Create a project, or add an experiment translated from timm to an existing one."""
-    from pathlib import Path
-
     from tailproof.from_timm import render, translate
     from tailproof.project import EXPERIMENTS, add_experiment, init_project
 
@@ -41,7 +41,7 @@ def init(
         return
     for path in init_project(folder, results=results, experiment=experiment):
         say(f"wrote {Path(folder, path)}")
-    change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {folder} && "
+    change_folder = "" if Path(folder).resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
     print()
     say(f"next: {change_folder}git init && snakemake --cores 2")
 
@@ -86,17 +86,24 @@ def folds(
 
     for path in write_folds(experiment, of):
         say(f"wrote {path}")
-    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/cross_fit/summary.csv")
+    _say_next(project_paths().experiment(experiment) / "cross_fit" / "summary.csv")
 
 
 def draws(experiment: Experiment) -> None:
-    """Write an experiment for each further draw of the splits: one per seed in data.seeds."""
+    """Write an experiment for each seed in data.seeds after the first, which draws other splits.
+
+    The experiment itself is the draw of the first seed.
+    """
     from tailproof.config.draws import write_draws
     from tailproof.project import project_paths
 
     for path in write_draws(experiment):
         say(f"wrote {path}")
-    say(f"next: snakemake --cores 2 {project_paths().experiment(experiment)}/draws/summary.csv")
+    _say_next(project_paths().experiment(experiment) / "draws" / "summary.csv")
+
+
+def _say_next(file: Path) -> None:
+    say(f"next: snakemake --cores 2 {shlex.quote(str(file))}")
 
 
 def fetch(

@@ -144,7 +144,10 @@ def attest(
     say(
         f"{quantity(attested.jobs, 'job')} and {quantity(len(attested.folders), 'expert')} attested"
     )
-    say(f"the records in the folders name {', '.join(attested.people)} and the commands that ran")
+    say(
+        "check whether you may share these folders: their records name "
+        f"{', '.join(attested.people)} and the commands that ran"
+    )
 
 
 def crate(experiment: Experiment) -> None:
@@ -191,7 +194,7 @@ def contains(
 ) -> None:
     """Show which images, or copies of them, were in train, val, calib, tune, dev or test.
 
-    Exits with status 3 if any was, with 0 if none was, and with 1 if some cannot be read.
+    Exits with status 3 if any was; if none was, with 1 if some cannot be read, and else with 0.
     """
     from tailproof.provenance.contains import contains as contains_images
     from tailproof.terminal import Console
@@ -224,7 +227,11 @@ def sign(
     from tailproof.provenance.signatures import Identity, PrivateKey
 
     if (key is None) != keyless:
-        raise TailproofError("name the key to sign with: --key KEY, or --keyless with a network")
+        count = "neither" if key is None else "both"
+        raise TailproofError(
+            f"expected either --key KEY or --keyless, which needs a network, found {count}: give "
+            "one of them"
+        )
     folders, jobs = sign_target(target, Identity() if key is None else PrivateKey.read(key))
     for folder in folders:
         say(f"signed {folder}")

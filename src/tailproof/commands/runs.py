@@ -1,6 +1,7 @@
 """Commands about runs: their state, their curves, what went wrong."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,6 +66,14 @@ def track(
     say(f"{quantity(count, 'run')} in {places}")
 
 
+def _config_file(named: str) -> str:
+    """Return the file of the experiment with a name; any other file as it is named."""
+    from tailproof.project import EXPERIMENTS
+
+    file = EXPERIMENTS / f"{named}.yaml"
+    return str(file) if file.is_file() and not Path(named).exists() else named
+
+
 def diagnose(
     histories: Annotated[
         list[str],
@@ -75,7 +84,7 @@ def diagnose(
     config: Annotated[
         str | None,
         typer.Option(
-            help="Name of an experiment, or a YAML file with recipe, classes and targets."
+            help="Name of an experiment, its file, or a YAML file with recipe, classes and targets."
         ),
     ] = None,
     columns: Annotated[
@@ -102,7 +111,7 @@ def diagnose(
     from tailproof.diagnosis.terminal import print_diagnosis
     from tailproof.terminal import Console
 
-    diagnosis = diagnose_files(histories, config, columns)
+    diagnosis = diagnose_files(histories, config and _config_file(config), columns)
     if as_json:
         # In ASCII, so that no name in it acts on a terminal.
         print(json.dumps(diagnosis_as_dict(diagnosis), indent=1, allow_nan=False))

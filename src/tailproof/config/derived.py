@@ -55,8 +55,9 @@ class Derived:
         others = [path for path in others if _text(path).startswith(mark)]
         if others:
             raise TailproofError(
-                f"{others[0]} is a {self.kind} of an earlier command, which `{self.command}` does "
-                "not write: delete this file, or correct the command or the experiment"
+                f"`{self.command}` does not write {', '.join(map(str, others))}, which an earlier "
+                f"command left: delete {'it' if len(others) == 1 else 'them'}, or correct the "
+                "command or the experiment"
             )
         for ending, path, value in zip(self.values, paths, self.values.values(), strict=True):
             header = (

@@ -37,8 +37,10 @@ def _draws(name: str) -> Derived:
     experiment = load_experiment(path)
     seeds = experiment.data.seeds
     if not seeds:
+        first = experiment.data.seed
         raise TailproofError(
-            f"{path} has no data.seeds: add the seeds of the draws, such as 'seeds: [0, 1, 2]'"
+            f"{path} has no data.seeds: add the seeds of the draws to the section data, such as "
+            f"'seeds: [{first}, {first + 1}, {first + 2}]'"
         )
     refuse_seen_images(name, experiment)
     value = read_yaml(path)

@@ -7,7 +7,7 @@ from tailproof.digests import canonical_json
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """Return warnings about recipes equal but for their names, and phases without augmentation."""
+    """Return warnings about recipes of the same function, and phases without augmentation."""
     return [
         *_alike("experts", experiment.experts),
         *_alike("points", experiment.points),
@@ -21,7 +21,10 @@ def _alike(label: str, recipes: dict[str, Recipe]) -> list[str]:
     for name, recipe in recipes.items():
         key = canonical_json(same_function(recipe).model_dump(mode="json"))
         if key in first:
-            texts.append(f"{label} '{first[key]}' and '{name}' differ only in their names")
+            texts.append(
+                f"{label} '{first[key]}' and '{name}' train the same function: remove one of "
+                "them, or change its recipe"
+            )
         first.setdefault(key, name)
     return texts
 

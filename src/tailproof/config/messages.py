@@ -6,18 +6,20 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tailproof.config.base import NAME
 from tailproof.runtime.errors import suggestion
 from tailproof.untrusted_text import printable
 
 Path = tuple[str | int, ...]
 
 OURS = {
-    "string_pattern_mismatch": "should be a name of letters, digits, '_', '-' and '.'",
+    "string_pattern_mismatch": "should be a name of letters, digits, '_', '-' and '.', the first a "
+    "letter or digit",
     "model_type": "should be a mapping of keys",
     "dict_type": "should be a mapping of keys",
     "bool_type": "should be a boolean, true or false",
 }
-"""Messages that replace pydantic's, by pydantic's error type."""
+"""Messages that replace pydantic's, by pydantic's error type; of patterns, for that of a name."""
 
 LONGEST = 100
 """Characters of a value in a message."""
@@ -64,11 +66,16 @@ def _describe(item: ErrorDetails, schema: dict[str, Any]) -> tuple[Path, str, st
         tag = item["ctx"].get("tag")
         text = f"is '{tag}'{suggestion(str(tag), names)}" if tag is not None else "is missing"
         return (*path, key), f"{text}, expected one of {', '.join(names)}", ""
-    message = OURS.get(kind) or re.sub(r"^(Value error, |\w+ (?=should ))", "", item["msg"])
+    ours = None if _is_other_pattern(item) else OURS.get(kind)
+    message = ours or re.sub(r"^(Value error, |\w+ (?=should ))", "", item["msg"])
     if not message.startswith("should"):
         return path, f"is invalid: {message}", ""
     found = "" if isinstance(value, dict | list) else f", found {_short(value)}"
     return path, message, found + (_quoted(value) if kind == "string_type" else "")
+
+
+def _is_other_pattern(item: ErrorDetails) -> bool:
+    return item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] != f"^{NAME}$"
 
 
 def _quoted(value: Any) -> str:
@@ -83,7 +90,7 @@ def _quoted(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

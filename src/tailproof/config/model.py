@@ -74,6 +74,6 @@ class Tune(Strict):
         if self.blocks != "all" and self.adapter is None:
             raise ValueError(
                 "blocks says which blocks have adapters, but adapter is not set: set adapter, or "
-                "name the frozen stages in recipe.freeze"
+                "remove blocks and name the frozen stages in recipe.freeze"
             )
         return self

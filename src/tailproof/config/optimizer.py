@@ -53,7 +53,7 @@ class Multistep(Strict):
 
 
 class Cosine(Strict):
-    """Half-cosine decay of the learning rate down to `min_lr` at the last update."""
+    """Half-cosine decay of the learning rate down to `min_lr` at the end of training."""
 
     name: Literal["cosine"] = "cosine"
     min_lr: float = Field(0.0, ge=0, description="Final learning rate.")

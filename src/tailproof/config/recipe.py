@@ -107,9 +107,9 @@ EXECUTION_FIELDS = ("devices", "nodes", "workers", "cache_gb", "checkpoint")
 
 
 _INSTEAD = {
-    "image_size": " and set features.size",
-    "eval_image_size": " and set features.size",
-    "augmentation": " and set features.views and features.augmentation",
+    "image_size": " and set features.size instead",
+    "eval_image_size": " and set features.size instead",
+    "augmentation": " and set features.views and features.augmentation instead",
 }
 
 
@@ -383,7 +383,7 @@ class Recipe(Strict):
                 raise ValueError(
                     f"{name} is only for networks that are trained on images, but features is "
                     "set, so a head is trained on features: remove "
-                    f"{name}{_INSTEAD.get(name, '')}, or features"
+                    f"{name}{_INSTEAD.get(name, '')}, or remove features"
                 )
         for phase in self.phases:
             if phase.image_size or phase.augmentation:
@@ -394,7 +394,7 @@ class Recipe(Strict):
         if self.precision in ("bf16", "fp16"):
             raise ValueError(
                 f"precision is {self.precision}, but a head is trained in fp32: remove precision, "
-                "or set features.precision"
+                "or set features.precision instead, in which the features are computed"
             )
         if self.optimizer.layer_decay or self.optimizer.head_learning_rate_factor != 1:
             raise ValueError(
@@ -438,8 +438,9 @@ class Recipe(Strict):
         if self.eval_image_size is None or self.eval_image_size <= (size or 0):
             raise ValueError(
                 f"test_views is {self.test_views}, which cuts crops as large as the training "
-                f"images out of larger ones, but eval_image_size is {self.eval_image_size} and "
-                f"image_size is {size}: set eval_image_size, for example to 8/7 of image_size"
+                "images out of larger ones, but eval_image_size is "
+                f"{self.eval_image_size or 'unset'} and image_size is {size or 'unset'}: set "
+                "eval_image_size to more than image_size, for example to 8/7 of it"
             )
 
     def _check_order(self) -> None:
@@ -472,8 +473,9 @@ class Recipe(Strict):
             self.drop_last and phase.batch_size % (2 * ranks) == 0
         ):
             raise ValueError(
-                f"{where}mixup and cutmix pair images within a batch: set 'drop_last: true' and a "
-                f"batch_size that is a multiple of {2 * ranks}, found {phase.batch_size}"
+                f"{where}mixup and cutmix pair images within a batch, expected 'drop_last: true' "
+                f"and a batch_size that is a multiple of {2 * ranks}, found 'drop_last: "
+                f"{str(self.drop_last).lower()}' and a batch_size of {phase.batch_size}: set them"
             )
 
 

@@ -217,14 +217,16 @@ def _valid_keys(
 def _check_name(name: str, taken: dict[str, Recipe]) -> None:
     if name in taken:
         raise ValueError(
-            f"two points have the name '{name}': list them under 'points', each with a name"
+            f"two points have the name '{name}': list the points under 'points', each with a "
+            "'name' of its own"
         )
     if RESERVED.fullmatch(name):
         raise ValueError(f"'{name}' is reserved for sweeps: choose another name for the point")
     if not re.fullmatch(NAME, name) or len(name) > LONGEST:
         raise ValueError(
             f"'{name}' is not a valid name for a point, expected at most {LONGEST} letters, "
-            "digits, '_', '-' and '.': list the points under 'points', each with a name"
+            "digits, '_', '-' and '.', the first a letter or digit: list the points under "
+            "'points', each with a valid 'name'"
         )
 
 

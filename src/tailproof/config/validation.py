@@ -53,7 +53,7 @@ def parse_experiment(value: Any, origin: str = "the configuration") -> Experimen
 def _parse(model: type[Model], value: Any, origin: str) -> Model:
     if not isinstance(value, dict):
         raise TailproofError(
-            f"{origin}: expected a mapping of keys, found {type(value).__name__}: write one line "
+            f"{origin}: expected a mapping of keys, found {_kind(value)}: write one line "
             "'KEY: VALUE' for each key"
         )
     try:
@@ -64,12 +64,18 @@ def _parse(model: type[Model], value: Any, origin: str) -> Model:
         raise TailproofError(f"{origin}:{separator}" + separator.join(lines)) from None
 
 
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return "a list" if isinstance(value, list) else f"the single value {value!r:.40}"
+
+
 def _check_exists(path: Path) -> None:
     """Check that the file of an experiment exists, and that its name can be that of a folder."""
     if not re.fullmatch(NAME, path.stem):
         raise TailproofError(
             f"{path}: the name of an experiment may contain only letters, digits, '_', '-' and "
-            f"'.', found {path.stem!r}: rename the file"
+            f"'.', and begins with a letter or digit, found {path.stem!r}: rename the file"
         )
     if path.exists():
         return

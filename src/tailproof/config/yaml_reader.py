@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tailproof.resource_limits import lacking
 from tailproof.runtime.errors import TailproofError
 
 
@@ -71,10 +72,11 @@ def read_yaml(path: str | Path) -> Any:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist: create it, or correct its name") from None
+    except IsADirectoryError:
+        raise TailproofError(f"{path} is a folder, expected a YAML file: name the file") from None
     except OSError as error:
-        raise TailproofError(
-            f"{path} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        advice = lacking(error) or "check its permissions"
+        raise TailproofError(f"{path} cannot be read ({error.strerror}): {advice}") from None
     except UnicodeDecodeError:
         raise TailproofError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     return parse_yaml(text, path)
@@ -100,7 +102,11 @@ def parse_yaml(text: str, path: str | Path) -> Any:
             f"{path}, line {line}: not valid YAML: {error.problem}; check its indentation, "
             "and put text with ': ' or ' #' in quotes"
         ) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
         raise TailproofError(
-            f"{path} is not valid YAML ({error}): save it as plain UTF-8 text"
+            f"{path}, line {line}: YAML does not allow the character U+{error.character:04X}: "
+            "remove it, or save the file as plain UTF-8 text"
         ) from None
+    except RecursionError:
+        raise TailproofError(f"{path} is nested too deeply: use fewer levels") from None

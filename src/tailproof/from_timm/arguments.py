@@ -141,9 +141,8 @@ _TRANSLATED = (
 
 # Why an argument has no equivalent: its name, with `=` and the number of its values if it has any.
 _UNTRANSLATED = {
-    "timm's own policies are not offered: name RandAugment, AutoAugment or AugMix of torchvision": (
-        "--aa=1"
-    ),
+    "timm's own policies are not offered: list RandAugment, AutoAugment or AugMix under "
+    "recipe.augmentation.torchvision": "--aa=1",
     "albumentations erases one rectangle per image": "--recount=1",
     "crops are of random size and place (rrc)": "--train-crop-mode=1",
     "an epoch has as many samples as train": "--aug-repeats=1 --epoch-repeats=1",
@@ -154,10 +153,12 @@ _UNTRANSLATED = {
     ),
     "a batch is mixed as a whole": "--mixup-mode=1",
     "the size of a patch follows from --cutmix": "--cutmix-minmax=+",
-    "pixels are normalized by mean and std of the training split": "--mean=+ --std=+",
-    "evaluation resizes the shorter side to the image size, bicubic, and crops the centre": (
-        "--crop-pct=1 --interpolation=1 --tta=1 --validation-batch-size=1"
+    "pixels are normalized as for the pretrained weights, or else by mean and std of train": (
+        "--mean=+ --std=+"
     ),
+    "evaluation resizes the shorter side to the image size, as for the pretrained weights or else "
+    "bicubic, and crops the centre": "--crop-pct=1 --interpolation=1 --tta=1",
+    "evaluation uses the batch size of training": "--validation-batch-size=1",
     "classes and channels are those of the data": (
         "--num-classes=1 --class-map=1 --in-chans=1 --input-img-mode=1 --train-num-samples=1 "
         "--val-num-samples=1 --dataset-trust-remote-code"
@@ -184,7 +185,7 @@ _UNTRANSLATED = {
     "loading is Tailproof's own": (
         "--worker-seeding=1 --pin-mem --no-prefetcher --use-multi-epochs-loader --save-images"
     ),
-    "results/ holds history, states and weights": (
+    "the folder of results holds history and weights, .state the saved states": (
         "--output=1 --log-interval=1 --checkpoint-hist=1 --log-wandb --wandb-project=1 "
         "--wandb-tags=+ --wandb-resume-id=1"
     ),
@@ -192,7 +193,7 @@ _UNTRANSLATED = {
         "--naflex-loader --naflex-train-seq-lens=+ --naflex-max-seq-len=1 --naflex-patch-sizes=+ "
         "--naflex-patch-size-probs=+ --naflex-loss-scale=1"
     ),
-    "there is no distillation": (
+    "a student learns from an ensemble of experts (recipe.distill), not from a model of timm": (
         "--kd-model-name=1 --kd-distill-type=1 --kd-loss-type=1 --distill-loss-weight=1 "
         "--task-loss-weight=1 --kd-temperature=1 --kd-student-feature-dim=1 "
         "--kd-teacher-feature-dim=1 --kd-token-distill-type=1"

@@ -12,6 +12,7 @@ from typing import Any
 from tailproof.config.yaml_reader import read_yaml
 from tailproof.from_timm.arguments import ALIASES, ARGUMENTS, Argument
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 _SCRIPTS = {"train.py", "distributed_train.sh"}
 _SHELL = re.compile(r"&&|\|\|?|;|&|[12&]?>>?.*|<")
@@ -124,7 +125,10 @@ def _read_arguments(command: Command, words: deque[str]) -> None:
             continue
         name, inline = _split(word)
         if name == "--config":
-            _read_file(command, inline or (words.popleft() if words else ""))
+            path = inline or (words.popleft() if words else "")
+            if not path:
+                raise TailproofError("--config names no file, expected a YAML file of arguments")
+            _read_file(command, path)
             continue
         argument = ARGUMENTS.get(name)
         values = [] if inline is None else [inline]
@@ -191,8 +195,9 @@ def _add(command: Command, name: str, text: str, words: list[str]) -> None:
     fewest = {"?": 0, "*": 0, "+": 1}.get(str(argument.values))
     fewest = int(argument.values) if fewest is None else fewest
     if not fewest <= len(words) <= _most(argument):
-        count = "one or more" if argument.values == "+" else argument.values
-        raise TailproofError(f"{text}: expected {count} value(s) of {name}, found {len(words)}")
+        counts = {"+": "at least 1 value", "?": "at most 1 value", 0: "no value"}
+        expected = counts.get(argument.values) or quantity(fewest, "value")
+        raise TailproofError(f"{text}: expected {expected} of {name}, found {len(words)}")
     values = [_parse(name, argument, word) for word in words]
     single = argument.values in (0, 1, "?")
     command.given.append(Given(name, text, (values or [True])[0] if single else values))

@@ -152,7 +152,8 @@ def _optimizer(timm: Command) -> Iterator[Setting]:
         batch = timm["--batch-size"] * _processes(timm) * max(1, timm["--grad-accum-steps"])
         if timm["--lr-base-size"] < 1 or batch < 1:
             raise TailproofError(
-                "--batch-size and --lr-base-size: expected whole numbers of at least 1"
+                f"--batch-size times the number of processes is {batch} and --lr-base-size is "
+                f"{timm['--lr-base-size']}, expected at least 1 each"
             )
         ratio = (batch / timm["--lr-base-size"]) ** (0.5 if scale == "sqrt" else 1)
         source = ("--lr-base", "--lr-base-size", "--lr-base-scale", "--lr")
@@ -202,8 +203,9 @@ def _milestones(timm: Command) -> Iterator[Setting]:
         # timm's milestone acts one epoch early
         milestones = [milestone - 1 for milestone in timm["--decay-milestones"]]
         if milestones != sorted(set(milestones)) or milestones[0] < 1:
+            found = " ".join(map(str, timm["--decay-milestones"]))
             raise TailproofError(
-                "--decay-milestones: expected increasing whole numbers of at least 2"
+                f"--decay-milestones is {found}, expected increasing whole numbers of at least 2"
             )
         within = [milestone for milestone in milestones if milestone in epochs]
         yield Setting(Key.MILESTONES, within, ("--decay-milestones",))

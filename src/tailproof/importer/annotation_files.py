@@ -33,8 +33,8 @@ TOOLS = {
 """The keys by which files of annotation tools are known."""
 
 EXPORT = (
-    "which are not read: export them as COCO JSON, which most tools write, or write a table with "
-    "the columns filename and label"
+    "a form that is not read: export it as COCO JSON, which most tools write, or write a table "
+    "with the columns filename"
 )
 
 
@@ -84,10 +84,10 @@ def _describe_json(file: Path, value: Any) -> str | None:
 def _describe_mapping(file: Path, value: dict[str, Any]) -> str | None:
     for keys, kind in TOOLS.items():
         if all(key in value for key in keys):
-            return f"{file} has {kind}, {EXPORT}"
+            return f"{file} has {kind}, {EXPORT} and label"
     if all(isinstance(each, dict) and {"filename", "regions"} <= each.keys() for each in
            value.values()):  # fmt: skip
-        return f"{file} has annotations of VIA, {EXPORT}"
+        return f"{file} has annotations of VIA, {EXPORT} and label"
     if all(is_picture(name) and isinstance(label, str | int) for name, label in value.items()):
         code = (
             f"p.Series(json.load(open({python_text(file)})), "
@@ -158,7 +158,7 @@ def _describe_xml(file: Path) -> str | None:
             file, "tags of pictures by CVAT", code, "from xml.etree import ElementTree"
         )
     if "<annotation" in text and "<object" in text:
-        return f"{file} has annotations of Pascal VOC, {EXPORT}"
+        return f"{file} has annotations of Pascal VOC, {EXPORT} and label"
     return None
 
 
@@ -170,7 +170,7 @@ def _describe_yolo(file: Path, folder: Path) -> str | None:
     labels = next(_label_files(folder), None) if is_yolo else None
     if labels is None:
         return None
-    return f"{file} and {labels} are boxes of YOLO, {EXPORT}, x, y, w and h"
+    return f"{file} and {labels} are boxes of YOLO, {EXPORT}, label, x, y, w and h"
 
 
 def _label_files(folder: Path) -> Iterator[Path]:
@@ -184,6 +184,6 @@ def _describe(file: Path, what: str, code: str, start: str = "import json") -> s
     written = new_table(file.parent)
     code = f"{start}; import pandas as p; {code.replace(WRITTEN, python_text(written))}"
     return (
-        f"{file} has {what}, which is read from a table: write it with "
+        f"{file} has {what}; labels are read from a table: write it with "
         f"{python_command(code)}, and import it: {import_command(written)}"
     )

@@ -56,8 +56,7 @@ def choose_source(path: Path, wanted: str | None = None, label: str | None = Non
         raise unknown_name("source", wanted, SOURCES)
     if label is not None and (wanted or "metadata_csv") != "metadata_csv":
         raise TailproofError(
-            f"--label names a column of a table, but {wanted} reads no tables: remove --label, or "
-            "choose another source"
+            f"--label is for the source metadata_csv, but --as is {wanted}: remove one of them"
         )
     recognitions: list[Recognition] = []
     refusals: dict[str, str] = {}

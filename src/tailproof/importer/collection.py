@@ -149,7 +149,7 @@ def _read_pictures(source: Source, samples: list[Sample]) -> Pictures:
     if not sizes:
         place, reason = next(iter(unread.items()))
         raise TailproofError(
-            f"{source.root}: none of {quantity(len(samples), 'picture')} looked at can be read, "
+            f"{source.root}: of {quantity(len(samples), 'picture')} looked at, none can be read, "
             f"such as {place}: {reason}"
         )
     return Pictures(sizes, bands.most_common(1)[0][0], colour, unread)

@@ -28,7 +28,7 @@ from tailproof.importer.recipe import (
     design_recipe,
     positive_class,
 )
-from tailproof.project import EXPERIMENTS, add_experiment
+from tailproof.project import EXPERIMENTS, STORES, add_experiment
 from tailproof.runtime.errors import TailproofError
 
 GENERIC = {
@@ -136,13 +136,19 @@ def _experiment_name(path: Path, wanted: str | None) -> str:
     """Return the name of the experiment.
 
     Raises:
-        TailproofError: it is not valid, or an experiment has it.
+        TailproofError: it is not valid, or an experiment or a store has it.
     """
     if wanted is not None and not re.fullmatch(NAME, wanted):
         raise TailproofError(
-            f"--name is '{wanted}', expected letters, digits, '_', '-' and '.', a letter first"
+            f"--name is '{wanted}', expected letters, digits, '_', '-' and '.', the first a letter "
+            "or digit"
         )
     name = wanted or _name_of(path.resolve())
+    if name in STORES:
+        raise TailproofError(
+            f"'{name}' is the name of a folder that all experiments share: choose another name "
+            "with --name"
+        )
     file = EXPERIMENTS / f"{name}.yaml"
     if file.exists():
         raise TailproofError(f"{file} exists: remove it, or choose another name with --name")

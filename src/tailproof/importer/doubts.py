@@ -14,6 +14,9 @@ from tailproof.text import quantity
 SIDED = re.compile(r"(.+?)[ _.-]*(left|right|[lr](cc|mlo)?|o[ds])", re.IGNORECASE)
 """Names of pictures of the left or right eye, ear or breast of a subject."""
 
+BARE = ("image_folder", "image_list")
+"""Sources that cannot name the subject of a picture."""
+
 MANY = 0.5  # share of the images from which on something is no accident
 
 
@@ -39,9 +42,9 @@ def revise_source(recognition: Recognition, collection: Collection) -> Recogniti
     dropped = shared["shared_groups_dropped"]
     if source["name"] == "metadata_csv" and dropped >= MANY * collection.pools["train"]:
         note = (
-            f"{quantity(dropped, 'image')} of train have the group number of another set, but "
-            "each set seems to number its groups from the start, so they count as different "
-            "groups"
+            f"{dropped:,} of the {quantity(collection.pools['train'], 'training image')} have the "
+            "group number of another set, but each set seems to number its groups from the start, "
+            "so they count as different groups"
         )
         changed = {**source, "group_per_pool": True}
         return replace(recognition, source=changed, doubts=(*recognition.doubts, note))
@@ -67,9 +70,8 @@ def without_groups(recognition: Recognition, collection: Collection) -> Recognit
         changed["group"] = None
     count = quantity(collection.table["group"].nunique(), "group")
     doubt = (
-        f"the {count} by '{group}' are too few for six splits, so images of one group are in "
-        "several splits, and results on new groups may be worse; with more groups, set 'group' "
-        "again"
+        f"{count} by '{group}': too few for six splits, so images of one group are in several "
+        "splits, and results on new groups may be worse; with more groups, set 'group' again"
     )
     doubts = (*recognition.doubts, doubt)
     return replace(recognition, source=changed, doubts=doubts, group_notes=())
@@ -94,6 +96,13 @@ def doubt_sides(recognition: Recognition, collection: Collection) -> Recognition
     doubt = (
         f"the names of {quantity(paired, 'picture')} are pairs of left and right, such as "
         f"'{PurePosixPath(example).name}': the sides of one subject may be in two splits, because "
-        "no column names the subject; add such a column to the table and name it in 'group'"
+        f"nothing names the subject; {_advise_groups(recognition.source['name'])}"
     )
     return replace(recognition, doubts=(*recognition.doubts, doubt))
+
+
+def _advise_groups(source: str) -> str:
+    """Return how a source learns which pictures are of one subject."""
+    if source in BARE:
+        return "import a table (CSV) with the columns filename, label and subject instead"
+    return "add a column of the subject to the table and name it in 'group'"

@@ -10,6 +10,7 @@ from tailproof.calibration.metrics import log_probabilities
 from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 INSPECTED = ("val", "calib", "tune", "dev")
 """Splits that no expert was trained on. Test is left out: whoever removes the labels of test that
@@ -70,8 +71,8 @@ def _open(paths: list[str | Path], classes: int) -> list[LogitsFile]:
         found = logits.classes[logits.metadata["target"]]
         if found != classes:
             raise TailproofError(
-                f"{path} has {found} logits per sample, expected {classes}, the classes in the "
-                "manifest: train the expert again"
+                f"{path} has logits of {quantity(found, 'class', 'classes')}, expected {classes}, "
+                "as in the manifest: run snakemake again with --forcerun train"
             )
     return files
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tailproof.loading.sampler import Sampler, random_keys
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 class Rows(Protocol):
@@ -90,14 +91,14 @@ class Batches:
     ) -> None:
         if not len(split):
             raise TailproofError(
-                f"the split {split.name} is empty: raise its fraction in data.splits"
+                f"the split {split.name} is empty: change the fractions in data.splits"
             )
         self.training = training
         self.drop_last = drop_last and training
         if self.drop_last and batch_size > len(split):
             raise TailproofError(
-                f"recipe.batch_size is {batch_size}, but the split {split.name} has {len(split)} "
-                "samples, so drop_last leaves no batch: lower batch_size"
+                f"recipe.batch_size is {batch_size}, but the split {split.name} has "
+                f"{quantity(len(split), 'sample')}, so drop_last leaves no batch: lower batch_size"
             )
         self.split, self.batch_size, self.seed = split, batch_size, seed
         labels = split.labels[split.manifest["target"]]
@@ -163,7 +164,7 @@ class Batches:
         wrong = np.flatnonzero(delivered != np.bincount(order, minlength=len(self.split)))
         if wrong.size:
             raise TailproofError(
-                f"in epoch {epoch}, the loader did not deliver {wrong.size} samples of "
-                f"{self.split.name} exactly as often as the sampler drew them; the first is "
-                f"{self.split.sample_ids[wrong[0]]}: report this as an issue"
+                f"in epoch {epoch}, the loader did not deliver {quantity(wrong.size, 'sample')} of "
+                f"{self.split.name} exactly as often as the sampler drew them, such as "
+                f"{self.split.sample_ids[wrong[0]]}: report this as an issue of Tailproof"
             )

@@ -15,6 +15,7 @@ from tailproof.data.tables import numbers, read_parquet, unreadable
 from tailproof.files import read_json
 from tailproof.loading.sampler import drop_oldest
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 BLOCK_ROWS = 16384  # rows that are shuffled together, unless they are large
 BLOCK_BYTES = 256 * 2**20  # encoded images that a reader keeps besides one row group
@@ -51,8 +52,8 @@ class Split:
             tables.append(read_parquet(path, columns))
             if len(tables[-1]) != shard["rows"]:
                 raise TailproofError(
-                    f"{path} has {len(tables[-1])} rows, expected {shard['rows']} as in the "
-                    "manifest: delete it and run snakemake again"
+                    f"{path} has {quantity(len(tables[-1]), 'row')}, expected {shard['rows']:,} as "
+                    "in the manifest: delete it and run snakemake again"
                 )
             rows = pq.ParquetFile(path).metadata
             for group in range(rows.num_row_groups):

@@ -121,9 +121,8 @@ def _idle(transform: Transform, pipeline: Pipeline, image: np.ndarray) -> str | 
     if changed:
         return None
     pictures = "grey pictures" if image.shape[2] == 1 else "pictures"
-    return (
-        f"with {transform.options} changes nothing in {pictures}: change its options or remove it"
-    )
+    options = f"with {transform.options} " if transform.options else ""
+    return f"{options}changes nothing in {pictures}: change its options or remove it"
 
 
 def _is_constant(transform: Transform, size: int | None, image: np.ndarray) -> bool:

@@ -194,10 +194,8 @@ def _build_transform(module: ModuleType, transform: Transform, size: int | None)
     place = f"recipe.augmentation.{transform.library.name}: {transform.name}"
     for name in options:
         if name not in parameters:
-            sentence = (
-                f"{place} has no option '{name}'{suggestion(name, parameters)}; expected some of "
-                f"{', '.join(parameters)}"
-            )
+            expected = f"expected some of {', '.join(parameters)}" if parameters else "it has none"
+            sentence = f"{place} has no option '{name}'{suggestion(name, parameters)}; {expected}"
             raise TransformError(sentence)
     for name in ("size", "height", "width") if size else ():
         if name in parameters and parameters[name].default is inspect.Parameter.empty:

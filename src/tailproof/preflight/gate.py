@@ -20,9 +20,12 @@ def blocking_message(manifest: str | Path, recipes: dict[str, Recipe], ignore: l
     blocking = blocking_findings(reported, ignore)
     if not blocking:
         return ""
-    kinds = ", ".join(dict.fromkeys(finding["kind"] for finding in blocking))
+    kinds = ", ".join(dict.fromkeys([*ignore, *(finding["kind"] for finding in blocking)]))
     lines = [sentence(finding) for finding in blocking]
-    last = f"fix the recipe, or ignore these findings with 'preflight: {{ignore: [{kinds}]}}'"
+    last = (
+        "correct the experiment, or ignore these findings with 'preflight: "
+        f"{{ignore: [{kinds}]}}' in its file"
+    )
     return "\n  ".join(["training does not start:", *lines, last])
 
 

@@ -84,14 +84,15 @@ def _learning(experts: dict[str, Any], total: int) -> str:
             f"{phase['batches_an_epoch']} of {phase['batch_size']}" for phase in expert["phases"]
         )
         steps, epochs = expert["warmup"]["steps"], expert["warmup"]["epochs"]
-        warm = f"{epochs:.2g} epochs, {steps} steps" if steps else "–"
+        length = f"{epochs:.2g}"
+        warm = f"{length} epoch{'s' * (length != '1')}, {quantity(steps, 'step')}" if steps else "–"
         rows.append([name, expert["epochs"], batches, f"{expert['updates']:,}", warm])
         steps_of_rate = ", ".join(
             f"{rate['learning_rate']:.2g} at epoch {rate['epoch']}"
             for rate in expert["learning_rates"]
         )
         rates.append([name, f"{expert['schedule']}, {steps_of_rate}{_monitor(expert)}"])
-    more = f"\n\n{total - SHOWN} more are in preflight.json." if total > SHOWN else ""
+    more = f"\n\npreflight.json has {total - SHOWN} more." if total > SHOWN else ""
     header = ["expert", "epochs", "batches per epoch", "updates", "warm-up"]
     return f"## Learning\n\n{_table(header, rows)}\n\n{_list(rates)}{more}"
 

@@ -351,7 +351,10 @@ def _data_digest(path: str | Path) -> str:
 
 
 def _unreadable(path: str | Path, error: OSError) -> TailproofError:
-    return TailproofError(f"{path}, part of the workflow's code, cannot be read: {error.strerror}")
+    return TailproofError(
+        f"{path}, part of the workflow's code, cannot be read ({error.strerror}): restore it, or "
+        "change its permissions"
+    )
 
 
 @cache

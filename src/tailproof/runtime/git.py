@@ -30,14 +30,14 @@ def why_unreadable(root: Path) -> str | None:
     if done is None:
         return "git is not installed"
     lines = done.stderr.decode(errors="replace").splitlines() or ["it gives no reason"]
-    return lines[0] if done.returncode else None
+    return f"{lines[0]}; `git status` says more" if done.returncode else None
 
 
 def missing_history(root: Path) -> str | None:
     """Return a sentence about commits that git cannot show; None if there are none."""
     why = why_unreadable(root)
     if why:
-        return f"the repository cannot be read ({why}): runs before the last ones are left out"
+        return f"git's history cannot be read ({why}): runs that it alone has are left out"
     if ask_git(root, "rev-parse", "--is-shallow-repository") == b"true\n":
         return (
             "the clone is shallow: runs before its first commit are left out; get them with "

@@ -61,7 +61,9 @@ def read_ledger(experiment: str) -> Ledger:
         try:
             record = read_record(path)
             if record.path != path.as_posix():
-                unreadable[path.as_posix()] = f"{path} is a copy of the record {record.path}"
+                unreadable[path.as_posix()] = (
+                    f"{path} is a copy of the record {record.path}: delete it"
+                )
             elif impossible := _impossible_paths(record):
                 unreadable[path.as_posix()] = (
                     f"{path} lists {impossible[0]:.200}, which no job of {record.rule} can read "

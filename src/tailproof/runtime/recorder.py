@@ -117,9 +117,11 @@ def _check_packages(installed: dict[str, str], locked: dict[str, str]) -> None:
         if installed[name] == MISSING and name in OPTIONAL:
             continue
         if without_build_tag(installed[name]) != version:
+            found = "" if installed[name] == MISSING else f" {installed[name]}"
             raise TailproofError(
-                f"{name} {installed[name]} is installed, but constraints.txt pins {version}: run "
-                "`pip install -c constraints.txt -e .`, or correct constraints.txt"
+                f"{name}{found} is {'installed' if found else 'not installed'}, but "
+                f"constraints.txt pins {version}: run `pip install -c constraints.txt -e . {name}` "
+                "or correct constraints.txt"
             )
 
 

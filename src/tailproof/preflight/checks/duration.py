@@ -26,7 +26,8 @@ def no_early_stopping(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     )
     return Finding(
         "no_early_stopping",
-        f"no early stopping over {recipe.epochs} epochs, {updates:,} updates{reason}",
+        f"no early stopping over {recipe.epochs} epoch{'s' * (recipe.epochs != 1)}, {updates:,} "
+        f"updates{reason}",
         "info" if falls else "warning",
         evidence={"epochs": recipe.epochs, "updates": updates, "schedule": recipe.schedule.name},
         confidence=0.6 if falls else 0.85,

@@ -82,7 +82,8 @@ def short_warmup(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     if epochs >= 1 or recipe.epochs < ENOUGH_TO_FALL:
         return None
     problem = (
-        f"the warm-up of {steps} steps is {epochs:.2f} of an epoch of {phases.steps(1)} steps"
+        f"the warm-up of {steps} step{'s' * (steps != 1)} is {epochs:.2f} of an epoch of "
+        f"{phases.steps(1)} steps"
         if steps
         else "a transformer that starts from random weights has no warm-up"
     )

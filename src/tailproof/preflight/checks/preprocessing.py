@@ -88,9 +88,9 @@ def bare_phase(recipe: Recipe, _: ExperimentFacts) -> Finding | None:
     starts = [recipe.phases[number - 1].from_epoch for number in numbers]
     return Finding(
         "bare_phase",
-        f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, unlike the "
-        "other phases: train will run ahead of val; to evaluate at another size, set "
-        "'eval_image_size'",
+        f"phase {numbers[0]}, from epoch {starts[0]}, trains without augmentation, unlike "
+        f"{'the ' * (len(numbers) == 1)}other phases: train will run ahead of val; to evaluate at "
+        "another size, set 'eval_image_size'",
         "warning",
         epochs=tuple(starts),
         evidence={"phases": numbers, "from_epochs": starts},
@@ -148,7 +148,8 @@ def constant_transforms(experts: dict[str, list[str]]) -> list[Finding]:
         Finding(
             "constant_transform",
             f"{transform} changes every training image in the same way, but no image of val: set "
-            "its 'p' below 1, or apply it to all image files before prepare reads them",
+            "its 'p' below 1 (without such an option, list it under RandomApply), or apply it to "
+            "all image files before prepare reads them",
             "warning",
             evidence={"experts": _once(names), "transform": transform},
             expects="images of train look like those of val",

@@ -27,10 +27,14 @@ def outputs_differ(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     change = None
     if "loss.class_weights" in wrong:
         change = {"loss": {"class_weights": "balanced"}}
-    sizes = ", ".join(f"{name} is for {size} classes" for name, size in wrong.items())
+    sizes = ", ".join(
+        f"{name} is for {size} class{'es' * (size != 1)}" for name, size in wrong.items()
+    )
+    follows = "model.options.num_classes" in wrong
+    advice = ": remove model.options.num_classes, which follows from the data" if follows else ""
     return Finding(
         "outputs_differ",
-        f"{sizes}, but the data have {classes}",
+        f"{sizes}, but the data have {classes}{advice}",
         "error",
         evidence={"classes": classes, **wrong},
         confidence=1.0,
@@ -98,11 +102,12 @@ def rare_classes(facts: ExperimentFacts) -> list[Finding]:
     if not rare:
         return []
     absent = [name for name in rare if not facts.train[name]]
-    more = f", {len(absent)} of them have none" if absent else ""
+    more = f", {len(absent)} of them {'has' if len(absent) == 1 else 'have'} none" if absent else ""
+    has, their = ("has", "its") if len(rare) == 1 else ("have", "their")
     finding = Finding(
         "rare_classes",
-        f"{len(rare)} of {len(facts.train)} classes have fewer than {FEW} training samples{more} "
-        f"({listed(rare, 3)}): check their recall",
+        f"{len(rare)} of {len(facts.train)} classes {has} fewer than {FEW} training samples{more} "
+        f"({listed(rare, 3)}): check {their} recall",
         "info",
         evidence={
             "classes": len(rare),

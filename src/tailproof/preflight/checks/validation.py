@@ -8,6 +8,7 @@ from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, POINTS, enough_negatives
 from tailproof.preflight.experiment_facts import ExperimentFacts
 from tailproof.preflight.registry import check, each_recipe
+from tailproof.text import quantity
 
 COUNTED = 10  # a rate should be estimated from this many false positives
 ONE_CLASS = 0.8  # accuracy saturates above this share of the largest class
@@ -52,8 +53,8 @@ def too_few_negatives(recipe: Recipe, facts: ExperimentFacts) -> Finding | None:
     enough = enough_negatives(recipe.monitor, negatives)
     better = _steady(negatives)
     problem = (
-        f"is estimated from {negatives // needed} false positives among the {negatives:,} "
-        "negatives of val: it will jump from epoch to epoch"
+        f"is estimated from {quantity(negatives // needed, 'false positive')} among the "
+        f"{negatives:,} negatives of val: it will jump from epoch to epoch"
         if enough
         else f"needs at least {needed:,} negatives in val, found {negatives:,}"
     )

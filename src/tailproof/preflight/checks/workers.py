@@ -23,8 +23,8 @@ def more_workers_than_shards(recipe: Recipe, facts: ExperimentFacts) -> Finding 
         return None
     return Finding(
         "more_workers_than_shards",
-        f"{workers} loader workers for {facts.row_groups} row groups of the shards: several "
-        "workers read the same ones",
+        f"{workers} loader workers for {facts.row_groups} row group{'s' * (facts.row_groups != 1)} "
+        "of the shards: several workers read the same ones",
         "warning",
         evidence={"workers": workers, "row_groups": facts.row_groups, "processes": processes},
         change={"workers": facts.row_groups // processes},
