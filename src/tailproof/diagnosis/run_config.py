@@ -45,8 +45,8 @@ def read_run_config(path: str | Path) -> RunConfig | Experiment:
         return parse_experiment(value, str(path))
     if not isinstance(value, dict):
         raise TailproofError(
-            f"{path}: expected keys such as recipe, classes and targets, found "
-            f"{type(value).__name__}: write one line 'KEY: VALUE' for each"
+            f"{path} {'is empty' if value is None else 'has no keys'}, expected keys such as "
+            "recipe, classes and targets: write one line 'KEY: VALUE' for each"
         )
     if isinstance(value.get("recipe"), dict):
         value = {**value, "recipe": with_names(value["recipe"])}

@@ -149,7 +149,7 @@ def audited_ledger(experiment: str) -> Ledger:
             f"the audit of '{experiment}' fails ({problems[0]}"
             + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
             + f"): see `tailproof audit {experiment}`, and rebuild what is stale with "
-            f"`snakemake {project_paths().page(experiment)}`"
+            f"`snakemake --cores all {project_paths().page(experiment)}`"
         )
     return read_ledger(experiment)
 
