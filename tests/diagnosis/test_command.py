@@ -189,7 +189,7 @@ def test_an_experiment_is_named_as_in_other_commands(tmp_path, curves):
         ("clases: 3\n", "'clases' is not a known key (did you mean 'classes'?)"),
         ("targets: {val_loss: [{at_mots: 3}]}\n", "did you mean 'at_most'?"),
         ("targets: {val_loss: [{at_epoch: 3}]}\n", "'gap_at_most'"),
-        ("- 1\n", "found list"),
+        ("- 1\n", "no keys"),
     ],
 )
 def test_a_wrong_configuration_gets_one_sentence(tmp_path, text, words):
