@@ -488,10 +488,11 @@ class _Listing:
         file, total = coco.file, len(coco.image_of)
         for place in np.flatnonzero(coco.image_of < 0).tolist():
             self.left_out.add("annotations of images that are not listed", f"annotations[{place}]")
-        for count, noun in zip(coco.repeated, ("image", "annotation"), strict=True):
+        counted = {"image": "the first of each id is used", "annotation": "all of them are used"}
+        for count, (noun, used) in zip(coco.repeated, counted.items(), strict=True):
             if count:
                 self.warnings.append(
-                    f"{file}: {quantity(count, noun)} with the same id as another {noun}"
+                    f"{file}: {quantity(count, noun)} with the same id as another {noun}; {used}"
                 )
         if coco.sequence_labels:
             self.warnings.append(
