@@ -177,7 +177,7 @@ def test_bad_pixels_and_bands_are_told_with_file_and_row(tmp_path, spoil, messag
     ("cells", "options", "message"),
     [
         ([[[1.0, 2.0], [3.0]]], {}, "its lists of axis 1 have the lengths 2, 1, expected one"),
-        ([[[1.0, None], [3.0, 4.0]]], {}, "1 of its pixels are null"),
+        ([[[1.0, None], [3.0, 4.0]]], {}, "1 of its pixels is null"),
         ([[1.0, 2.0, 3.0]], {}, "flat list of 3 numbers.*data.source.shape"),
         ([[1.0, 2.0, 3.0]], {"shape": [2, 2]}, r"3 numbers.*data.source.shape \[2, 2\]"),
         ([[[[[1.0]]]]], {}, r"its array has the shape \[1, 1, 1, 1\]"),

@@ -175,7 +175,7 @@ def test_a_class_that_only_the_test_set_has_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": ["38"], "val": ["38"]}, "'38' are in two splits"),
+        ({"train": ["38"], "val": ["38"]}, "1 place in two splits: '38'"),
         ({"train": ["38"], "cis": ["26"]}, "the splits 'train', 'cis'"),
         ({"train": ["38"]}, "the splits 'train', expected"),
         ({"train": ["a"], "val": ["b"]}, "no image is left.*no split lists \\(3\\)"),
