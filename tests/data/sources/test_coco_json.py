@@ -376,6 +376,11 @@ def test_a_field_that_is_not_there_is_named(tmp_path, options, message):
     assert re.search(message, complaint(published(tmp_path, "caltech_camera_traps", **options)))
 
 
+def test_a_field_without_a_value_is_not_called_absent(tmp_path):
+    text = complaint(changed(tmp_path, edit("images", 0, site=""), group="site"))
+    assert re.search(r"no image has a value in the field 'site'.*data\.source\.group", text)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -229,7 +229,8 @@ class _Listing:
             reasons = [f"{each.reason} ({each.count:,})" for each in self.left_out.skipped()]
             raise TailproofError(
                 f"{files}: no image with a label is left, expected an image and its label in each "
-                f"line; left out: {listed(reasons, 8) or 'nothing'}: correct the list or data.source"
+                f"line; left out: {listed(reasons, 8) or 'nothing'}: correct the list, or "
+                "data.source"
             )
         if all(map(NUMBER.fullmatch, labels)):
             self._warn_of_gaps(files, [int(label) for label in labels])
@@ -264,8 +265,8 @@ class _Listing:
             )
         if untested:
             self.warnings.append(
-                f"{files}: {quantity(len(untested), 'label')} of train cannot be tested, for lack of "
-                f"an image in test: {listed(list(map(repr, untested)))}"
+                f"{files}: {quantity(len(untested), 'label')} of train cannot be tested, for lack "
+                f"of an image in test: {listed(list(map(repr, untested)))}"
             )
 
     def _where(self, row: int) -> str:

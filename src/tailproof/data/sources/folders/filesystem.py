@@ -205,7 +205,9 @@ def no_folder(
         field: the field of the configuration that names it.
         expected: what should be there.
     """
-    return TailproofError(f"{path} is not a folder: expected {expected}; {_why(path)}correct {field}")
+    return TailproofError(
+        f"{path} is not a folder: expected {expected}; {_why(path)}correct {field}"
+    )
 
 
 def _why(path: Path) -> str:

@@ -355,8 +355,8 @@ class _LayoutFinder:
             without = " ".join(f"-not -path {shlex.quote(f'*/{name}/*')}" for name in masks)
             command = _table_command(place, "filename,label", FIRST_FOLDER, without)
             raise TailproofError(
-                f"{text}: the pictures in {quoted(masks)} are masks, not pictures of classes; write "
-                f"a table without them, `{command}`, and import it: {again}"
+                f"{text}: the pictures in {quoted(masks)} are masks, not pictures of classes; "
+                f"write a table without them, `{command}`, and import it: {again}"
             )
         deep = any(child.with_pictures() for name in alike for child in _inside(inner[name]))
         if are_splits(below) and not deep:
@@ -499,11 +499,11 @@ def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
     ]
     if not files:
         return []
+    verb = "is" if len(files) == 1 else "are"
     return [
         (
-            f"{quoted(files)} may list official splits, but {'is' if len(files) == 1 else 'are'} not "
-            "read; to use the splits, write a table with the columns filename, label and split, and "
-            "import it"
+            f"{quoted(files)} may list official splits, but {verb} not read; to use the splits, "
+            "write a table with the columns filename, label and split, and import it"
         )
     ]
 

@@ -184,8 +184,8 @@ class MetadataFile:
             if column not in seen:
                 raise TailproofError(
                     f"{file} has no key '{column}'{suggestion(column, seen)}; its keys are: "
-                    f"{', '.join(seen)} (correct the names of columns in data.source, such as ranks "
-                    "and group, or in data.context)"
+                    f"{', '.join(seen)} (correct the names of columns in data.source, such as "
+                    "ranks and group, or in data.context)"
                 )
 
     def _parquet_rows(self) -> Iterator[MetadataRow]:

@@ -180,8 +180,8 @@ class ParquetTable:
                     expected = (
                         f"text or whole numbers below {EXACT}"
                         if kind.names is None
-                        else f"0 to {len(kind.names) - 1}, the numbers of its classes, or -1 for no "
-                        "label"
+                        else f"0 to {len(kind.names) - 1}, the numbers of its classes, or -1 for "
+                        "no label"
                     )
                     raise TailproofError(
                         f"{self.path}, row {row + offset}: its column '{column}' contains "

@@ -40,7 +40,9 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
         if table.filename in other.columns and other.rows == table.rows
     ]
     if others and len(alike) == 1:
-        read += f".merge({read_table_code(root / others[0].path)}, on={python_text(table.filename)})"
+        read += (
+            f".merge({read_table_code(root / others[0].path)}, on={python_text(table.filename)})"
+        )
     code = (
         f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
         f"t.to_csv({python_text(written)}, index=False)"
