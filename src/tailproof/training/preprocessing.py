@@ -55,8 +55,9 @@ def crops(recipe: Recipe) -> bool:
         return False
     if (recipe.final_size or 0) <= (view_size(recipe) or 0):
         raise TailproofError(
-            f"recipe.test_views is {recipe.test_views}, but crops of {view_size(recipe)} pixels "
-            f"need images larger than eval_image_size ({recipe.final_size}): raise eval_image_size"
+            f"recipe.test_views is {recipe.test_views}, which cuts crops of {view_size(recipe)} "
+            f"pixels out of larger images, but recipe.eval_image_size is {recipe.final_size}: set "
+            f"it to more than {view_size(recipe)}"
         )
     return True
 
