@@ -18,7 +18,7 @@ from tailproof.config.augmentation import Augmentation
 from tailproof.config.data import Data
 from tailproof.data.images import decode, encode_png, pixel_digest
 from tailproof.data.multiband import decode_bands, encode_bands, viewable
-from tailproof.data.normalization import BandMoments, normalization
+from tailproof.data.normalization import BandMoments, PixelSums, normalization
 from tailproof.data.prepare import prepare
 from tailproof.files import read_json
 from tailproof.loading import Loader, Split
@@ -177,7 +177,7 @@ def test_bad_pixels_and_bands_are_told_with_file_and_row(tmp_path, spoil, messag
     ("cells", "options", "message"),
     [
         ([[[1.0, 2.0], [3.0]]], {}, "its lists of axis 1 have the lengths 2, 1, expected one"),
-        ([[[1.0, None], [3.0, 4.0]]], {}, "1 of its pixels are null"),
+        ([[[1.0, None], [3.0, 4.0]]], {}, "1 of its pixels is null"),
         ([[1.0, 2.0, 3.0]], {}, "flat list of 3 numbers.*data.source.shape"),
         ([[1.0, 2.0, 3.0]], {"shape": [2, 2]}, r"3 numbers.*data.source.shape \[2, 2\]"),
         ([[[[[1.0]]]]], {}, r"its array has the shape \[1, 1, 1, 1\]"),
@@ -244,6 +244,16 @@ def test_a_band_that_says_nothing_is_told():
     moments.add(np.stack([np.ones((4, 4)), np.arange(16.0).reshape(4, 4)], axis=2))
     with pytest.raises(TailproofError, match="band 0 "):
         normalization([moments.facts()])
+
+
+@pytest.mark.parametrize(("constant", "what"), [((0, 1, 2), "one and the same"), ((2,), "blue")])
+def test_a_channel_that_says_nothing_is_told(constant, what):
+    sums = PixelSums(3)
+    image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image[..., list(constant)] = 7
+    sums.add(image)
+    with pytest.raises(TailproofError, match=what):
+        normalization([sums.facts()])
 
 
 def test_arrays_are_resized_band_by_band():

@@ -17,6 +17,7 @@ from tailproof.data.splits import (
     drop_unlabelled,
     prior_weights,
     split,
+    warn_about_small_classes,
 )
 from tailproof.data.tables import read_parquet, with_metadata, write_parquet
 from tailproof.files import read_json
@@ -116,12 +117,21 @@ def test_no_group_straddles_two_splits_whatever_the_pools(data):
     assert kept["digest"].is_unique and kept["class"].notna().all()
 
 
+@pytest.mark.parametrize("official", [False, True])
+def test_folds_are_advised_only_where_the_source_has_no_test_set(caplog, official):
+    counts = pd.DataFrame({"train": [9, 1], "test": [3, 0]}, ["cat", "lynx"])
+    warn_about_small_classes(counts, in_fold=False, official=official)
+    (record,) = caplog.records
+    assert "1 of 2 classes has no image in test (lynx)" in record.getMessage()
+    assert ("tailproof folds" in record.getMessage()) is not official
+
+
 def test_a_copy_without_a_label_neither_conflicts_nor_replaces(caplog):
     labels = pd.Series([None, "a", "a", "b", None], dtype="str")
     samples = frame(range(5), digests=["x", "x", "y", "z", "z"]).assign(**{"class": labels})
     labelled, found = drop_unlabelled(samples, "class")
     assert found == {"unlabelled_dropped": 2}
-    assert [record.args for record in caplog.records] == [(2, "class")]
+    assert [record.args for record in caplog.records] == [("2 samples", "class")]
     kept, copies = drop_duplicates(labelled, "class")
     assert kept["sample_id"].tolist() == ["s1", "s2", "s3"]
     assert copies == {"duplicates_dropped": 0, "conflicting_dropped": 0}

@@ -349,6 +349,22 @@ def test_what_it_is_instead_is_said(data, kind):
         decode(data, "RGB")
 
 
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (b"", "copy"),
+        (b"<html><body>", "fetch"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "fetch"),
+        (b"PK\3\4" + bytes(99), "unpack"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X", "remove"),
+        (b"SIMPLE  = T", "convert"),
+    ],
+)
+def test_what_is_no_picture_is_not_to_be_converted(data, advice):
+    with pytest.raises(TailproofError, match=rf": {advice}\b[^:]*$"):
+        decode(data)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF"])
 def test_the_first_half_of_a_file_is_refused_without_addresses(kind):
     data = saved(colours(size=(120, 90)), kind)

@@ -317,6 +317,13 @@ def ultrasound(root):  # masks next to their pictures
         )
 
 
+def masks_without_a_separator(root):
+    for name in ("left", "right"):
+        pictures = [f"{name}{n}" for n in range(8)]
+        names = [f"{each}{end}.png" for each in pictures for end in ("", "gt")]
+        write_pictures(root / name, [*names, *(f"length{n}.png" for n in range(2))])
+
+
 def ultrasound_in_sets(root):
     for split in ("train", "test"):
         for name in ("benign", "malignant", "normal"):
@@ -355,6 +362,42 @@ def corners(root):
     rows = [[f"{n % 20}.jpg", 9, 8, ANIMALS[n % 3], n // 20, 1, 6, 7] for n in range(40)]
     header = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"]
     write_table(root / "_annotations.csv", header, rows)
+
+
+def write_exported(path, separator, rows) -> None:
+    """Write a table as a spreadsheet of Western Europe does: in cp1252, with its own separator."""
+    path.write_bytes("".join(separator.join(map(str, row)) + "\n" for row in rows).encode("cp1252"))
+
+
+def one_hot_of_tabs(root):
+    write_pictures(root, [f"{n}.jpg" for n in range(30)])
+    rows = [[f"{n}.jpg", "Zoé", *(int(n % 3 == k) for k in range(3))] for n in range(30)]
+    header = ["# made by hand\nfilename", "author", *ANIMALS]
+    write_exported(root / "classes.tsv", "\t", [header, *rows])
+
+
+def corners_of_semicolons(root):
+    write_pictures(root, [f"{n}.jpg" for n in range(20)])
+    rows = [[f"{n % 20}.jpg", ("Épi", "blé")[n % 2], n // 20, 1, 6, 7] for n in range(40)]
+    header = ["filename", "class", "xmin", "ymin", "xmax", "ymax"]
+    write_exported(root / "boxes.csv", ";", [header, *rows])
+
+
+def labels_of_semicolons(root):  # names in one table, labels in another, and numbers with zeros
+    write_pictures(root / "images", [f"{n:03d}.jpg" for n in range(27)])
+    rows = [[f"{n:03d}.jpg", f"{n % 9:04d}"] for n in range(27)]
+    write_exported(root / "files.csv", ";", [["filename", "plot_code"], *rows])
+    rows = [[f"{n:04d}", ("Épi", "blé", "orge")[n % 3]] for n in range(9)]
+    write_exported(root / "labels_of_plots.csv", ";", [["plot_code", "label"], *rows])
+
+
+def timelapse_of_semicolons(root):
+    rows = []
+    for n in range(30):
+        folder, name = f"Forêt{n % 6}", f"IMG_{n // 6:04d}.JPG"
+        write_pictures(root / folder, [name])
+        rows.append([name, folder, ANIMALS[n % 3]])
+    write_exported(root / "data.csv", ";", [["File", "RelativePath", "Species"], *rows])
 
 
 def label_studio(root):
@@ -426,6 +469,7 @@ def paths_of_another_machine(root):
 FOLLOWED = {
     radiographs: ({}, {"COVID": 8, "Normal": 8, "Viral": 8}, 0),
     ultrasound: ({}, {"benign": 8, "malignant": 8, "normal": 8}, 0),
+    masks_without_a_separator: ({}, {"left": 10, "right": 10}, 0),
     ultrasound_in_sets: (
         {"train": 24, "test": 24},
         {"benign": 16, "malignant": 16, "normal": 16},
@@ -436,6 +480,10 @@ FOLLOWED = {
     sites_above_classes: ({}, dict.fromkeys(ANIMALS, 15), 0),
     one_hot_in_sets: ({"train": 30, "val": 9, "test": 9}, dict.fromkeys(ANIMALS, 16), 0),
     corners: ({}, {"bird": 14, "cat": 13, "dog": 13}, 20),
+    one_hot_of_tabs: ({}, dict.fromkeys(ANIMALS, 10), 0),
+    corners_of_semicolons: ({}, {"Épi": 20, "blé": 20}, 20),
+    labels_of_semicolons: ({}, {"Épi": 9, "blé": 9, "orge": 9}, 9),
+    timelapse_of_semicolons: ({}, dict.fromkeys(ANIMALS, 10), 0),
     label_studio: ({}, dict.fromkeys(ANIMALS, 10), 0),
     label_studio_table: ({}, dict.fromkeys(ANIMALS, 10), 0),
     timelapse: ({}, dict.fromkeys(ANIMALS, 10), 0),

@@ -22,6 +22,7 @@ from tailproof.config.model import Model
 from tailproof.files import read_json, write_json
 from tailproof.models import save_expert
 from tailproof.models.fetch import fetch
+from tailproof.models.hub import download
 from tailproof.models.initial_weights import build_initial
 from tailproof.project import project_paths
 from tailproof.runtime.errors import TailproofError
@@ -272,3 +273,12 @@ def test_a_hub_without_the_file_or_out_of_reach_says_what_to_copy(here, hub):
     assert "`tailproof fetch resnet10t`" in done.stderr.splitlines()[-1]
     done = hub("resnet10")
     assert done.returncode and "'resnet10'" in done.stderr.splitlines()[-1]
+
+
+def test_weights_at_an_address_out_of_reach_are_named_by_it(here, monkeypatch):
+    address = "http://localhost:9/resnet10t.pth"
+    source = timm.models.PretrainedCfg(url=address)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda *_args, **_keywords: source)
+    monkeypatch.setenv("TORCH_HOME", str(here))
+    with pytest.raises(TailproofError, match=f"to a copy of {address}$"):
+        download("resnet10t")

@@ -7,6 +7,7 @@ from tailproof.models import build_model, load_expert, onednn, save_expert
 from tailproof.models.backbones.resnet_cifar import ResidualBlock
 from tailproof.models.build import count_parameters
 from tailproof.models.precision import best_precision
+from tailproof.models.preparation import normalization_of
 from tailproof.runtime.errors import TailproofError
 
 PREPROCESSING = {
@@ -196,3 +197,12 @@ def test_a_precision_that_is_asked_for_is_taken():
     cpu = torch.device("cpu")
     assert best_precision(cpu, "fp32") == "fp32" and best_precision(cpu, "bf16") == "bf16"
     assert best_precision(cpu, "auto") in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "words"),
+    [("float32", 3, "8-bit.* arrays of 3 bands"), ("RGB", 4, "3 channels.* have 4")],
+)
+def test_weights_for_other_images_are_refused(mode, channels, words):
+    with pytest.raises(TailproofError, match=words):
+        normalization_of({"mean": [0.5] * 3, "std": [0.2] * 3}, mode, channels)

@@ -1,6 +1,7 @@
 import csv
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tailproof.training.launcher import launch
 from tailproof.training.multi_head import Heads
 from tailproof.training.network_on_images import NetworkOnImages
 from tailproof.training.run import TrainingRun
+from tailproof.training.train import _epochs
 from tests.training.interrupted_runs import TINY
 
 
@@ -205,3 +207,12 @@ def test_metrics_of_batches_are_those_of_all_labels_that_are_known():
         assert found[f"val_balanced_accuracy{ending}"] == pytest.approx(recall)
         f1 = f1_score(actual, predicted, average="macro")
         assert found[f"val_macro_f1{ending}"] == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(("epoch", "words"), [(3, "in epoch 3"), (None, "never a finite number")])
+def test_early_stopping_is_logged_also_without_a_best_epoch(caplog, epoch, words):
+    caplog.set_level("INFO", logger="tailproof")
+    recipe, best = SimpleNamespace(monitor="val_loss"), SimpleNamespace(epoch=epoch)
+    run = SimpleNamespace(epoch=5, until=9, finished=True, recipe=recipe, best=best)
+    _epochs(run, None, "train")
+    assert words in caplog.text

@@ -70,7 +70,7 @@ def why_not_skipped(
         if share > config.max_bad_share:
             place = POOLS.get(pool or "", "all images")
             return (
-                f"they are {share:.1%} of {place}, more than data.max_bad_share "
+                f"bad images are {share:.1%} of {place}, more than data.max_bad_share "
                 f"({config.max_bad_share:.1%}): replace or remove them, or raise data.max_bad_share"
             )
     lost = [name for rank in ranks for name in _lost_classes(bad, samples, rank)]
@@ -126,7 +126,7 @@ def _lost_classes(bad: list[BadImage], samples: pa.Table, rank: str) -> list[str
     remaining = set(pairs)
     lost = dict.fromkeys((image.pool, image.labels[rank]) for image in bad)
     return [
-        f"the class '{name}'" + (f" in the pool {pool}" if pool else "")
+        f"the class '{name}'" + (f" among {POOLS[pool]}" if pool else "")
         for pool, name in lost
         if name is not None and (pool, name) not in remaining
     ]

@@ -60,23 +60,24 @@ def kind_of(name: str, cells: Sequence[str | None]) -> Kind:
     if all(DATE.fullmatch(text) for text in counts):
         return MONTH
     example = max(counts, key=lambda text: (bool(OTHER_DATE.fullmatch(text)), counts[text]))
-    column = f"data.context names the column '{name}', whose {len(counts):,} different values"
+    values = quantity(len(counts), "different value")
+    column = f"data.context names the column '{name}', which has {values}"
     if OTHER_DATE.fullmatch(example) or DATE.fullmatch(example):
         raise TailproofError(
-            f"{column} are not all dates such as 2021-07-14 (only the month is used), found "
+            f"{column}, expected only dates such as 2021-07-14 (of which the month is used), found "
             f"'{example}': write all dates that way, or add a column with the month"
         )
     if len(counts) > MOST_NUMBERS and all(map(_is_number, counts)):
         decimals = [text for text in counts if not float(text).is_integer()]
         if decimals:
             raise TailproofError(
-                f"{column} are numbers with decimals, such as {decimals[0]}, but context must be "
-                "a category: add a column with a few ranges of these numbers, such as 'low' and "
-                "'high'"
+                f"{column}; these are numbers with decimals, such as {decimals[0]}, but context "
+                "must be a category: add a column with a few ranges of these numbers, such as "
+                "'low' and 'high'"
             )
     if len(counts) > MOST_OWN * counts.total() and counts.total() > MOST_NUMBERS:
         raise TailproofError(
-            f"{column} such as '{example}' are too many for {quantity(counts.total(), 'sample')} "
+            f"{column} such as '{example}', too many for {quantity(counts.total(), 'sample')} "
             "to say anything about new images: name a column whose values many samples share"
         )
     return VALUE

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tailproof.config.splits import HELD_OUT, VAL
+from tailproof.text import quantity
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ def drop_duplicates(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
     }
     if any(dropped.values()):
         log.warning(
-            "dropped %d duplicate images, and %d copies of images with conflicting labels",
-            dropped["duplicates_dropped"],
-            dropped["conflicting_dropped"],
+            "dropped %s, and %s of images with conflicting labels",
+            quantity(dropped["duplicates_dropped"], "duplicate image"),
+            quantity(dropped["conflicting_dropped"], "copy", "copies"),
         )
     return kept, dropped

@@ -21,6 +21,8 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 
 FORMAT_NAMES = f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}"
 
+LFS = "a pointer of Git LFS (run `git lfs pull`)"
+
 _MARKS = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -56,7 +58,7 @@ _MARKS = (
     (0, b"Rar!", "a RAR archive"),
     (0, b"7z\xbc\xaf", "a 7z archive"),
     (0, b"\x1aE\xdf\xa3", "a video"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS (run `git lfs pull`)"),
+    (0, b"version https://git-lfs", LFS),
 )
 """Offset, bytes and kind; the first that fits."""
 
@@ -76,8 +78,18 @@ _TEXTS = {
 
 
 EMPTY, ZEROS = "an empty file", "a file of zeros, whose content was lost"
-LOST = (EMPTY, ZEROS)
-"""Kinds of files that have no content."""
+ADVICE = {
+    **dict.fromkeys((EMPTY, ZEROS), "copy it again"),
+    **dict.fromkeys(
+        (LFS, "an HTML page", "an XML document", "a JSON document", "a text file"),
+        "fetch the picture itself",
+    ),
+    **dict.fromkeys(
+        ("a ZIP archive", "a gzip archive", "a RAR archive", "a 7z archive"), "unpack it"
+    ),
+    "a macOS resource fork": "remove it",
+}
+"""What to do with a file of a kind that is no picture; all others may be converted."""
 
 
 def kind_of(data: bytes) -> str:

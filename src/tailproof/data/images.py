@@ -30,7 +30,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tailproof.data.image_formats import FORMAT_NAMES, FORMATS, LOST, kind_of
+from tailproof.data.image_formats import ADVICE, FORMAT_NAMES, FORMATS, kind_of
 from tailproof.data.multiband import MODE, START, decode_bands
 from tailproof.runtime.errors import TailproofError
 
@@ -215,8 +215,7 @@ def _reason(error: Exception) -> str:
 def _other_content(data: bytes) -> str:
     kind = kind_of(data)
     if kind not in FORMATS:
-        advice = "copy it again" if kind in LOST else "convert it"
-        return f"it is {kind}, expected {FORMAT_NAMES}: {advice}"
+        return f"it is {kind}, expected {FORMAT_NAMES}: {ADVICE.get(kind, 'convert it')}"
     return (
         f"it begins like {kind}, but cannot be decoded: it may be truncated or damaged"
         f"{OTHER_CAUSES.get(kind, ': copy it again')}"

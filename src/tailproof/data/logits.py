@@ -23,6 +23,7 @@ from tailproof.data.tables import (
 )
 from tailproof.files import atomic
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 PREFIX = "logits_"
 REQUIRED = ("expert", "seed", "split", "target", "weights_sha256")
@@ -364,6 +365,6 @@ def _list_size(path: str | Path, field: pa.Field) -> int:
 
 def _other_type(path: str | Path, name: str, kind: pa.DataType, nulls: int) -> TailproofError:
     return TailproofError(
-        f"{path}: its column '{name}' has the type {kind} and {nulls} nulls, expected "
+        f"{path}: its column '{name}' has the type {kind} and {quantity(nulls, 'null')}, expected "
         "fixed_size_list<float>[classes] without nulls: run snakemake again with --forcerun infer"
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 def long_tail_counts(
@@ -48,8 +49,9 @@ def long_tail_mask(
     if short.size:
         worst = short[0]
         raise TailproofError(
-            f"data.long_tail asks for {counts[worst]} images of class '{names[worst]}', but the "
-            f"training pool has {available[worst]}: lower n_max or remove it"
+            f"data.long_tail asks for {quantity(int(counts[worst]), 'image')} of the class "
+            f"'{names[worst]}', but the training pool has {available[worst]}: lower "
+            "data.long_tail.n_max or remove it"
         )
     keep = np.zeros(len(codes), bool)
     for code, count in enumerate(counts):

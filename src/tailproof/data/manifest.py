@@ -13,6 +13,7 @@ from tailproof.data.tables import read_parquet, table_metadata
 from tailproof.data.taxonomy import ancestors
 from tailproof.files import read_json, write_json
 from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.text import quantity
 
 
 def write_manifest(
@@ -86,9 +87,10 @@ def _refuse_other_sizes(samples_path: str | Path, height: int, width: int) -> No
     same = pc.and_(pc.equal(samples["height"], height), pc.equal(samples["width"], width))
     others = samples.filter(pc.invert(same)).to_pylist()
     if others:
+        verb = "differs" if len(others) == 1 else "differ"
         raise TailproofError(
-            f"data.unknown: {len(others)} of {len(samples)} pictures differ in size from the "
-            f"known ones, which all have {height}×{width} pixels; the first is "
+            f"data.unknown: {len(others)} of {quantity(len(samples), 'picture')} {verb} in size "
+            f"from the known ones, which all have {height}×{width} pixels; the first is "
             f"{others[0]['sample_id']} ({others[0]['height']}×{others[0]['width']}): crop or "
             "resize them"
         )

@@ -9,6 +9,7 @@ import io
 import numpy as np
 
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 MODE = "float32"
 START = b"\x93NUMPY"
@@ -63,8 +64,8 @@ def decode_bands(data: bytes) -> np.ndarray:
         bad = np.argwhere(~finite)
         row, column, band = bad[0].tolist()
         raise TailproofError(
-            f"{len(bad)} of its pixels are NaN or infinite, the first in band {band}, row {row}, "
-            f"column {column}: replace such pixels with numbers"
+            f"{quantity(len(bad), 'of its pixels is', 'of its pixels are')} NaN or infinite, the "
+            f"first in band {band}, row {row}, column {column}: replace such pixels with numbers"
         )
     return image
 

@@ -101,9 +101,16 @@ def normalization(parts: list[dict[str, Any]]) -> dict[str, list[float]]:
     count = sum(part["count"] for part in parts)
     mean = np.sum([part["sum"] for part in parts], 0) / count
     variance = np.sum([part["squares"] for part in parts], 0) / count - mean**2
-    if not (variance > 0).all():
+    flat = np.flatnonzero(~(variance > 0))
+    if flat.size == len(variance):
         raise TailproofError(
             "all images of the split train are of one and the same colour: check the images"
+        )
+    if flat.size:
+        colour = ("red", "green", "blue")[flat[0]]
+        raise TailproofError(
+            f"the channel {colour} has the same value in every pixel of the split train: check the "
+            "images, or store them without it as arrays in parquet"
         )
     return {
         "mean": [round(float(value), 6) for value in mean / 255],

@@ -93,7 +93,7 @@ def prepare(config: Data, output: str | Path, bad_list: str | Path | None = None
     }
     write_json(Path(output).with_name("prepare.json"), summary)
     _log(summary, list_path)
-    log.info("%d samples listed, mode %s", len(table), metadata["mode"])
+    log.info("samples listed: %d, mode %s", len(table), metadata["mode"])
     return source
 
 

@@ -28,6 +28,7 @@ from tailproof.digests import sha256_file
 from tailproof.files import atomic, write_json
 from tailproof.runtime.errors import Interrupted, TailproofError
 from tailproof.runtime.progress import track
+from tailproof.text import quantity
 
 ROW_GROUP = 1024  # maximum rows; the loader reads and shuffles by row group
 GROUP_BYTES = 128 * 2**20  # a row group of large images ends at this size
@@ -146,8 +147,8 @@ def _rows(
     chosen = np.array_split(order, parts)[part]
     if not len(chosen):
         raise TailproofError(
-            f"the split {split} has {len(rows)} samples, expected at least {parts}, one for each "
-            "shard: lower data.shards_per_split"
+            f"the split {split} has {quantity(len(rows), 'sample')}, expected at least {parts}, "
+            "one for each shard: lower data.shards_per_split"
         )
     columns = [field.name for field in pq.read_schema(samples_path)] + ["weight"]
     schema = pa.schema([*pq.read_schema(samples_path), pa.field("weight", pa.float64())])

@@ -89,6 +89,8 @@ def find_remedy(samples: pd.DataFrame, target: str, names: list[str], config: Da
             continue
         if not any(_empty_splits(samples, target, names, used, config)):
             (field, value), *_ = change.items()
+            if field == "seed" and config.seeds:
+                field = "seed and the first of data.seeds"
             if field == "long_tail":
                 field, value = "long_tail.imbalance", value.imbalance
             return f"set data.{field} to {value}; then every split has samples"

@@ -21,7 +21,7 @@ from tailproof.data.tables import read_parquet, table_metadata, write_parquet
 from tailproof.data.unknown_split import assign_unknown, summarise_unknown
 from tailproof.files import write_json
 from tailproof.runtime.errors import TailproofError, unknown_name
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ def split(
         raise TailproofError(fault)
     table = kept[["sample_id", target]].join(used.rename("split"), how="inner")
     counts = count_classes(table, target, names)
-    warn_about_small_classes(counts, in_fold=config.splits.fold is not None)
+    warn_about_small_classes(
+        counts, in_fold=config.splits.fold is not None, official=kept["pool"].notna().any()
+    )
     table["weight"] = prior_weights(table["split"], table[target], counts)
     dropped = {**without, **copies, **shared, **count_dropped_tests(known, kept)}
     facts = summarise(known, dropped, counts, target, names)
@@ -106,7 +108,9 @@ def drop_unlabelled(samples: pd.DataFrame, target: str) -> tuple[pd.DataFrame, d
             f"no sample has a label at the target rank '{target}': correct data.target"
         )
     if without:
-        log.warning("dropped %d samples without a label at the rank '%s'", without, target)
+        log.warning(
+            "dropped %s without a label at the rank '%s'", quantity(without, "sample"), target
+        )
     return labelled, {"unlabelled_dropped": without}
 
 
@@ -181,25 +185,37 @@ def count_dropped_tests(samples: pd.DataFrame, kept: pd.DataFrame) -> dict[str, 
     return {"official_test_dropped": dropped[0] - dropped[1]}
 
 
-def warn_about_small_classes(counts: pd.DataFrame, *, in_fold: bool) -> None:
-    """Log the classes that test lacks; in a fold, those that only test has."""
+def warn_about_small_classes(counts: pd.DataFrame, *, in_fold: bool, official: bool) -> None:
+    """Log the classes that test lacks; in a fold, those that only test has.
+
+    Args:
+        counts: the samples of each class in each split.
+        in_fold: whether test is a fold.
+        official: whether the source has a test set of its own, which excludes folds.
+    """
     untested = counts.index[counts["test"] == 0].tolist()
     if untested and not in_fold:
         log.warning(
-            "%d of %d classes have no image in test (%s), so no result on test covers them: "
-            "`tailproof folds EXPERIMENT` tests every image once",
+            "%d of %s %s no image in test (%s), so no result on test covers %s%s",
             len(untested),
-            len(counts),
+            quantity(len(counts), "class", "classes"),
+            "has" if len(untested) == 1 else "have",
             listed(untested),
+            "it" if len(untested) == 1 else "them",
+            "" if official else ": `tailproof folds EXPERIMENT` tests every image once",
         )
     unlearnt = counts.index[counts["train"] == 0].tolist()
     if unlearnt:
+        one = len(unlearnt) == 1
         log.warning(
-            "%d of %d classes are only in test (%s), because no other fold has images of them: "
-            "all their images are predicted wrongly",
+            "%d of %s %s only in test (%s), because no other fold has images of %s: all images "
+            "of %s are predicted wrongly",
             len(unlearnt),
-            len(counts),
+            quantity(len(counts), "class", "classes"),
+            "is" if one else "are",
             listed(unlearnt),
+            "it" if one else "them",
+            "it" if one else "them",
         )
 
 

@@ -142,7 +142,8 @@ class HeldOutClasses(_Wrapper):
         """Return the warnings of the source, and what the official test set has lost."""
         used = sum(map(self._used, self._listing.held_out.values()))
         sentence = (
-            f"{quantity(used, 'picture')} of the official test set are of unknown classes "
+            f"{quantity(used, 'picture')} of the official test set "
+            f"{'is of an unknown class' if used == 1 else 'are of unknown classes'} "
             f"({listed(list(self._listing.held_out))}): results on test do not cover the whole "
             "official test set"
         )

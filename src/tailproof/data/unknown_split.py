@@ -69,10 +69,11 @@ def _splits_of_groups(groups: pd.Series, known: pd.DataFrame) -> tuple[pd.Series
 def _known_pictures(copies: pd.DataFrame, total: int, samples: pd.DataFrame) -> TailproofError:
     first = copies.iloc[0]
     twin = samples.loc[samples["digest"] == first["digest"], "sample_id"].iloc[0]
+    verb = "has" if len(copies) == 1 else "have"
     return TailproofError(
-        f"data.unknown.source: {len(copies)} of {quantity(total, 'picture')} have the same pixels "
-        f"as a known picture; the first is {first['sample_id']} ({twin}): remove them, because "
-        "unknown pictures must show no known class"
+        f"data.unknown.source: {len(copies)} of {quantity(total, 'picture')} {verb} the same "
+        f"pixels as a known picture; the first is {first['sample_id']} ({twin}): remove them, "
+        "because unknown pictures must show no known class"
     )
 
 

@@ -24,6 +24,7 @@ from tailproof.models.device import start_device
 from tailproof.models.initial_weights import weights_file
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
+from tailproof.text import quantity
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def embed(
             with closing(BatchLog(state / split, backbone.width, backbone.dtype)) as done:
                 _compute(preparation, backbone, done, pool, threads)
                 _write(outputs[split], preparation, backbone.facts, done)
-            log.info("%s: %d samples", split, len(shard))
+            log.info("%s: %s", split, quantity(len(shard), "sample"))
     shutil.rmtree(states, ignore_errors=True)
     return {"samples": sum(map(len, images.values())), "precision": backbone.precision}
 

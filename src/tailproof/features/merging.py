@@ -70,8 +70,8 @@ def own_classifier(model: Model, class_names: list[str], split: FeatureSplit) ->
     if weight is None or not linear or weight.shape != (len(class_names), split.width):
         raise TailproofError(
             f"recipe.head rescales the classifier of the backbone, but that of '{model.name}' is "
-            f"not a linear layer of the {split.width} stored features: set features.layers to "
-            "[penultimate], or choose another kind of head"
+            f"not a linear layer of the {split.width} stored features: set recipe.features.layers "
+            "to [penultimate], or choose another kind of head"
         )
     return weight
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tailproof.models.timm_network import published_cfg
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed, quantity
 from tailproof.untrusted_text import printable
 
 SHOWN = 3  # names in a message
@@ -153,9 +154,9 @@ def _refuse(name: str, network: nn.Module, tensors: dict[str, Tensor]) -> Mapped
     ]
     extra = [printable(key) for key in tensors if key not in expected]
     facts = [
-        _listed(f"{len(missing)} tensors of the network are missing", missing),
-        _listed(f"{len(other)} tensors have another shape", other),
-        _listed(f"{len(extra)} tensors are not in the network", extra),
+        _listed(missing, "tensor of the network is missing", "tensors of the network are missing"),
+        _listed(other, "tensor has another shape", "tensors have another shape"),
+        _listed(extra, "tensor is not in the network", "tensors are not in the network"),
     ]
     raise TailproofError(
         f"the weights do not fit the network '{name}': {'; '.join(filter(None, facts))}: set "
@@ -163,5 +164,5 @@ def _refuse(name: str, network: nn.Module, tensors: dict[str, Tensor]) -> Mapped
     )
 
 
-def _listed(count: str, names: list[str]) -> str:
-    return f"{count} ({', '.join(names[:SHOWN])})" if names else ""
+def _listed(names: list[str], one: str, several: str) -> str:
+    return f"{quantity(len(names), one, several)} ({listed(names, SHOWN)})" if names else ""

@@ -18,6 +18,7 @@ from tailproof.models.expert_weights import check_finite
 from tailproof.models.hub import download
 from tailproof.models.timm_network import published_cfg
 from tailproof.runtime.errors import TailproofError, unknown_name
+from tailproof.text import quantity
 from tailproof.untrusted_files import read_json, read_text
 from tailproof.untrusted_text import printable
 
@@ -83,12 +84,12 @@ def fetch(
     with atomic(weights) as temporary:
         temporary.write_bytes(save(tensors))
     write_json(facts, found)
-    log.info("%s: %d tensors, mapped by %s", described, len(tensors), mapped.by)
+    log.info("%s: %s, mapped by %s", described, quantity(len(tensors), "tensor"), mapped.by)
     if mapped.dropped:
         log.warning(
-            "%s: %d tensors that '%s' does not have are dropped: %s",
+            "%s: dropped %s that '%s' does not have: %s",
             described,
-            len(mapped.dropped),
+            quantity(len(mapped.dropped), "tensor"),
             name,
             ", ".join(map(printable, mapped.dropped[:5])),
         )

@@ -9,6 +9,8 @@ from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tailproof.text import quantity
+
 log = logging.getLogger(__name__)
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
@@ -47,7 +49,7 @@ def fold_batch_norms(network: nn.Module, compute: Callable[[nn.Module], Tensor])
         return network
     if not (after - before).abs().max() <= TOLERANCE * before.abs().max():
         return network
-    log.info("folded %d batch norms into convolutions", len(pairs))
+    log.info("folded %s into convolutions", quantity(len(pairs), "batch norm"))
     return folded
 
 

@@ -49,12 +49,12 @@ def download(name: str) -> Download:
     except TailproofError:
         raise
     except Exception as error:  # clients of the network raise errors of many kinds
-        place = source.hf_hub_id or source.url
+        copy = f"{FILES[0]} of {source.hf_hub_id}" if source.hf_hub_id else source.url
         raise TailproofError(
             f"the weights of '{name}' cannot be downloaded ({type(error).__name__}: "
             f"{printable(str(error).strip().splitlines()[0] if str(error) else ''):.160}): run "
             f"`tailproof fetch {name}` where there is a network and copy the folder 'weights' "
-            f"here, or set recipe.model.weights to a copy of {FILES[0]} of {place}"
+            f"here, or set recipe.model.weights to a copy of {copy}"
         ) from None
 
 

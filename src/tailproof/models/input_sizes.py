@@ -71,8 +71,8 @@ def check_sizes(model: nn.Module, name: str, channels: int, sizes: list[Size]) -
             model(torch.zeros(1, channels, height, width, device=device))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise TailproofError(
-                f"'{name}' does not accept images of {height}×{width} pixels, as set in the recipe "
-                f"({error}): choose another size, another model or an img_size in "
-                "recipe.model.options"
+                f"'{name}' does not accept images of {height}×{width} pixels ({error}): set "
+                "another recipe.image_size (for stored features recipe.features.size), another "
+                "model, or an img_size in recipe.model.options"
             ) from error
     model.train()

@@ -8,6 +8,7 @@ from torch import nn
 
 from tailproof.models.timm_network import as_timm
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def last_blocks(network: nn.Module, name: str, last: int | Literal["all"]) -> Bl
         return Blocks(len(starts), attention, set(parameters))
     if last > len(starts):
         raise TailproofError(
-            f"recipe.tune.blocks is {last}, but '{name}' has {len(starts)} blocks: choose at most "
-            f"{len(starts)}, or all"
+            f"recipe.tune.blocks is {last}, but '{name}' has {quantity(len(starts), 'block')}: "
+            f"choose at most {len(starts)}, or all"
         )
     return Blocks(last, attention[-last:], set(parameters[starts[-last] :]))
 

@@ -5,6 +5,7 @@ from typing import Any
 from tailproof.data.multiband import MODE
 from tailproof.loading.resizing import BICUBIC, FILTERS
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 def data_config(
@@ -43,10 +44,15 @@ def normalization_of(facts: dict[str, Any], mode: str, channels: int) -> dict[st
         TailproofError: the weights are for other images.
     """
     mean, std = facts["mean"], facts["std"]
-    if mode == MODE or channels not in (1, len(mean)):
+    if mode == MODE:
         raise TailproofError(
-            f"recipe.model.weights are for images of {len(mean)} channels, but the images have "
-            f"{channels} bands: set 'normalize: true'"
+            "recipe.model.weights are for 8-bit pictures, but the images are arrays of "
+            f"{quantity(channels, 'band')}: set 'normalize: true'"
+        )
+    if channels not in (1, len(mean)):
+        raise TailproofError(
+            f"recipe.model.weights are for images of {quantity(len(mean), 'channel')}, but the "
+            f"images have {channels}: set 'normalize: true'"
         )
     if channels == 1:
         mean, std = [sum(mean) / len(mean)], [sum(std) / len(std)]

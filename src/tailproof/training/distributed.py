@@ -35,7 +35,7 @@ class ProcessGroup:
         if started != world:
             raise TailproofError(
                 f"expected {world} processes (recipe.devices × recipe.nodes), but torchrun "
-                f"started {started}"
+                f"started {started}: start the run with snakemake, which starts as many"
             )
         self.rank = int(os.environ["RANK"])
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)

@@ -10,6 +10,7 @@ from tailproof.history import improves
 from tailproof.monitors import MONITORS
 from tailproof.operating_points import ONE_IN, enough_negatives
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 
 class EarlyStopper:
@@ -86,11 +87,12 @@ def check_monitor(recipe: Recipe, manifest: dict[str, Any]) -> None:
     negatives = sum(counts.values()) - counts[positive]
     if not counts[positive] or not negatives:
         raise TailproofError(
-            f"recipe.monitor is {name}, but val has {counts[positive]} samples of '{positive}' and "
-            f"{negatives} others, expected at least 1 of each: raise data.splits.val"
+            f"recipe.monitor is {name}, but val has {quantity(counts[positive], 'sample')} of "
+            f"'{positive}' and {quantity(negatives, 'other')}, expected at least 1 of each: raise "
+            "data.splits.val, or choose another monitor"
         )
     if not enough_negatives(name, negatives):
         raise TailproofError(
             f"recipe.monitor is {name}, which needs at least {ONE_IN[name]:,} negatives in val, "
-            f"found {negatives:,}: raise data.splits.val or monitor a larger rate or tpr_at_fpr_0"
+            f"found {negatives:,}: raise data.splits.val, or choose a larger rate or tpr_at_fpr_0"
         )

@@ -55,9 +55,9 @@ def crops(recipe: Recipe) -> bool:
         return False
     if (recipe.final_size or 0) <= (view_size(recipe) or 0):
         raise TailproofError(
-            f"recipe.test_views is {recipe.test_views}, but recipe.eval_image_size is "
-            f"{recipe.final_size}, expected more than the crops' {view_size(recipe)} pixels: raise "
-            "eval_image_size"
+            f"recipe.test_views is {recipe.test_views}, which cuts crops of {view_size(recipe)} "
+            f"pixels out of larger images, but recipe.eval_image_size is {recipe.final_size}: set "
+            f"it to more than {view_size(recipe)}"
         )
     return True
 

@@ -20,6 +20,7 @@ from tailproof.models.trained_weights import TrainedWeights, hold_statistics
 from tailproof.monitors import measure_monitors
 from tailproof.runtime.errors import TailproofError
 from tailproof.schedules import Phases, Plateau, learning_rate
+from tailproof.text import quantity
 from tailproof.training.distillation import Distillation
 from tailproof.training.distributed import ProcessGroup
 from tailproof.training.early_stopper import EarlyStopper, check_monitor
@@ -131,16 +132,15 @@ class TrainingRun:
 
     def _log_start(self) -> None:
         log.info(
-            "%d samples, %d steps per epoch, %d of %d parameters trained, %s on %s, "
-            "%d processes of %d threads",
-            len(self.learner.train),
-            self.steps,
+            "%s, %s per epoch, %d of %d parameters trained, %s on %s, %s of %s",
+            quantity(len(self.learner.train), "sample"),
+            quantity(self.steps, "step"),
             count_parameters(self.model, trained=True),
             count_parameters(self.model),
             self.precision,
             self.device,
-            self.ranks.world,
-            self.recipe.threads,
+            quantity(self.ranks.world, "process", "processes"),
+            quantity(self.recipe.threads, "thread"),
         )
 
     @property
@@ -272,8 +272,9 @@ class TrainingRun:
             return self._forward(inputs)
         except ValueError as error:  # batch norm, of one sample and one pixel
             raise TailproofError(
-                f"epoch {self.epoch}, step {self.step + 1}: {len(inputs)} of its images cannot be "
-                f"computed together ({error}): set recipe.drop_last or another recipe.batch_size"
+                f"epoch {self.epoch}, step {self.step + 1}: the network cannot be trained on a "
+                f"part of a batch with {quantity(len(inputs), 'image')} ({error}): set "
+                "recipe.drop_last, another recipe.batch_size or fewer recipe.grad_accum_steps"
             ) from error
 
     @torch.no_grad()
@@ -396,13 +397,15 @@ class TrainingRun:
         steps = self.phases.steps(state["epoch"])
         if state["steps"] != steps:
             raise TailproofError(
-                f"the state has {state['steps']} steps per epoch, expected {steps} as in this run: "
-                "use the same data and batch_size, or start from its weights with model.weights"
+                f"the state has {quantity(state['steps'], 'step')} per epoch, expected {steps} as "
+                "in this run: use the same data and recipe.batch_size, or start from its weights "
+                "with recipe.model.weights"
             )
         if state["frozen"] != self._trained_weights.frozen:
             raise TailproofError(
                 "the state was trained with frozen weights other than those of this run: use the "
-                "same model.weights, freeze and tune, or remove resume_from"
+                "same recipe.model.weights, recipe.freeze and recipe.tune, or remove "
+                "recipe.resume_from"
             )
         if self.recipe.precision == "auto":
             self._compute_in(state["precision"])  # this node might choose another
@@ -420,7 +423,7 @@ class TrainingRun:
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise TailproofError(
                 f"the state does not fit the model or optimizer of this run ({error}): use the "
-                "recipe that the state was trained with, or remove resume_from"
+                "recipe that the state was trained with, or remove recipe.resume_from"
             ) from error
         if self.precision == "fp16" and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])

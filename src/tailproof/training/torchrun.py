@@ -70,7 +70,7 @@ def run_node(job: dict[str, Any], path: Path) -> None:
 def tell_failure(job: dict[str, Any], rank: int, cause: str) -> str:
     """Record a failure, unless another process has failed before; return the first failure."""
     path = Path(job["scratch"], FAILED)
-    text = f"rank {rank} failed first: {cause} (see its log, "
+    text = f"process rank {rank} failed first: {cause} (see its log, "
     text += f"{rank_log(Path(job['log']), rank)})"
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(text)

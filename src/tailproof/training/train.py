@@ -66,7 +66,9 @@ def _epochs(run: TrainingRun, keeper: Checkpointer, description: str) -> None:
     epochs = range(run.epoch, run.until + 1)
     for _ in track(epochs, description, total=run.until, done=min(run.epoch - 1, run.until)):
         if run.finished:
-            log.info("early stopping: best %s in epoch %d", run.recipe.monitor, run.best.epoch)
+            epoch = run.best.epoch
+            found = "was never a finite number" if epoch is None else f"in epoch {epoch}"
+            log.info("early stopping: best %s %s", run.recipe.monitor, found)
             return
         clock = time.monotonic()
         row = run.finish_epoch(keeper.at_boundary)

@@ -175,7 +175,7 @@ def test_a_class_that_only_the_test_set_has_is_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": ["38"], "val": ["38"]}, "'38' are in two splits"),
+        ({"train": ["38"], "val": ["38"]}, "1 place in two splits: '38'"),
         ({"train": ["38"], "cis": ["26"]}, "the splits 'train', 'cis'"),
         ({"train": ["38"]}, "the splits 'train', expected"),
         ({"train": ["a"], "val": ["b"]}, "no image is left.*no split lists \\(3\\)"),
@@ -374,6 +374,11 @@ def test_two_categories_of_one_name_are_one_class(tmp_path):
 )
 def test_a_field_that_is_not_there_is_named(tmp_path, options, message):
     assert re.search(message, complaint(published(tmp_path, "caltech_camera_traps", **options)))
+
+
+def test_a_field_without_a_value_is_not_called_absent(tmp_path):
+    text = complaint(changed(tmp_path, edit("images", 0, site=""), group="site"))
+    assert re.search(r"no image has a value in the field 'site'.*data\.source\.group", text)
 
 
 @pytest.mark.parametrize(

@@ -408,7 +408,7 @@ def test_all_mistakes_are_one_list(tmp_path):
         ("metadata.jsonl", "", ["no row"]),
         ("metadata.csv", "", ["empty"]),
         ("metadata.csv", "file_name,label\na.png,NA\n", ["data.source.missing"]),
-        ("metadata.csv", "file_name,label\na.png,\n", ["no row has a label"]),
+        ("metadata.csv", "file_name,label\na.png,\n", ["no sample has a label", "add labels"]),
     ],
 )  # fmt: skip
 def test_tables_that_do_not_fit_are_refused(tmp_path, name, content, words):

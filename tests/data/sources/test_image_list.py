@@ -191,14 +191,20 @@ def test_gaps_between_labels_are_reported(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"test": TEST.replace(" 2", " 3")}, r"1 label of val or test .*'3'.*missing to \['3'\]"),
-        ({"val": TRAIN}, r"ImageNet_LT_val.txt, line 1 .*ImageNet_LT_train.txt, line 1"),
-        ({"train": TRAIN + TRAIN.replace(" 0", " 2")}, "train.txt, line 5 .*'2'.*line 1 with '0'"),
+        (
+            {"test": TEST.replace(" 2", " 3")},
+            r"1 label of val .*'3'.*add \['3'\] to .*missing",
+        ),
+        (
+            {"val": TRAIN},
+            r"_val.txt, line 1 .*another set .*ImageNet_LT_train.txt, line 1",
+        ),
+        ({"train": TRAIN + TRAIN.replace(" 0", " 2")}, "train.txt, line 5 .*'2'.*line 1 has '0'"),
         ({"train": TRAIN + "train/x.JPEG 0\n"}, r"line 5: .*train/x\.JPEG .*1 of 5"),
         ({"train": TRAIN + "train/x.JPEG\n../x.JPEG 1\n"}, "2 lines .*\n.*line 5 .*\n.*line 6 "),
         ({"train": "image label\n" + TRAIN}, "line 1 is a header .*metadata_csv"),
         ({"train": TRAIN.replace(" 0", " 0 1")}, r"2 lines .*\n.*line 1 has several labels"),
-        ({"train": "# nothing\n", "val": "", "test": ""}, "no line names an image"),
+        ({"train": "# nothing\n", "val": "", "test": ""}, "no image with a label is left"),
         ({"train": "{'a': 1}"}, "is JSON"),
     ],
 )

@@ -118,7 +118,7 @@ def test_an_image_in_both_pools_is_an_error(tmp_path):
             HEADER.replace("species", "specie"),
             r"labels.csv.*'species' \(did you mean 'specie'\?\).*: filename, genus",
         ),
-        (HEADER.replace("habitat", "genus"), "labels.csv.* two columns.*'genus'"),
+        (HEADER.replace("habitat", "genus"), "labels.csv.* 2 columns.*'genus'"),
         (
             HEADER + "a.JPG,G,s,1,\nc.png,G,s\n",
             "labels.csv, line 3.* 3 .* 5",
@@ -132,7 +132,11 @@ def test_an_image_in_both_pools_is_an_error(tmp_path):
             (HEADER + "a.JPG,G,s,1,\nc.png,Bolét,s,2,\n").encode("latin-1"),
             "labels.csv, line 3 .*UTF-8",
         ),
+        (HEADER + "a.JPG\n", "labels.csv, line 2 .* 1 cell, .* 5"),
+        ("# a comment\n" * 60 + HEADER, "labels.csv has no header in its first 50 lines"),
+        ("a.JPG\tG\ts\n", "labels.csv has no header.* filename\tgenus\tspecies\tobservationID$"),
         (HEADER.encode("utf-16"), "labels.csv has no row"),
+        (HEADER.encode("utf-16") + b"x", "labels.csv is not utf-16 text: save"),
         (HEADER.encode("utf-16-le"), "labels.csv .*UTF-16"),
         (b"PK\x03\x04\x14\x00\xff", "labels.csv is .*zip"),
         (
@@ -154,7 +158,7 @@ def test_an_image_in_both_pools_is_an_error(tmp_path):
             HEADER + "a.JPG,G,s,1,\nc.png,,t,1,\nd.png,H,s,2,\n",
             "labels.csv, line 4.* species 's'.* genus 'H'.*'G'.*labels.csv, line 2",
         ),
-        (HEADER + "a.JPG,,s,1,\n", "labels.csv.* no row .*'genus'"),
+        (HEADER + "a.JPG,,s,1,\n", "labels.csv.* no sample has a label .*'genus'"),
     ],
 )
 def test_a_wrong_table_is_told_in_one_sentence(tmp_path, table, message):
@@ -164,6 +168,12 @@ def test_a_wrong_table_is_told_in_one_sentence(tmp_path, table, message):
 def test_a_missing_group_column_asks_for_a_decision(tmp_path):
     found = complaint(tmp_path, "filename,genus,species\na.JPG,G,s\n")
     assert re.match(r"labels\.csv.*'observationID'.*: filename, genus, species.* group", found)
+
+
+def test_a_table_without_a_box_has_rows_but_no_box(tmp_path):
+    table = "filename,genus,species,x,y,w,h\na.JPG,G,s,,,,\n"
+    found = complaint(tmp_path, table, group=None, box=["x", "y", "w", "h"])
+    assert re.match(r"labels\.csv has no box in any row: .*data\.source\.box", found)
 
 
 @pytest.mark.parametrize(

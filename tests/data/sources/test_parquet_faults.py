@@ -173,7 +173,7 @@ def test_two_columns_of_one_name_are_named(tmp_path, name):
     columns = {"image": structs(png(0)), "label": pa.array(["a"])}
     arrays, header = [*columns.values(), columns[name]], [*columns, name]
     pq.write_table(pa.Table.from_arrays(arrays, header), tmp_path / "x.parquet")
-    assert complaint(tmp_path).startswith(f"x.parquet has two columns with the name '{name}'")
+    assert complaint(tmp_path).startswith(f"x.parquet has 2 columns with the name '{name}'")
 
 
 def test_text_that_is_not_utf8_or_endless_is_named(tmp_path):

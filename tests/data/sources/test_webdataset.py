@@ -1,6 +1,8 @@
 import io
 import json
 import os
+import shutil
+import subprocess
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -315,6 +317,41 @@ def test_compressed_tars_are_refused_by_name(tmp_path):
     assert "x.tar.gz" in text and "gunzip" in text
     write_tar(tmp_path / "y.tar", *pairs(1))
     assert skipped(tmp_path) == {"tars that are not read": 1}
+
+
+def follow(root: Path) -> None:
+    """Run the command that the message about tars advises."""
+    with pytest.raises(TailproofError) as error:
+        list(source(root).samples())
+    command = str(error.value).split("`")[1]
+    subprocess.run(["bash", "-c", command], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("root_is_file", [True, False])
+@pytest.mark.parametrize("ending", ["x.tar.gz", "x.tgz", "x.TGZ", "my x.tar"])
+@pytest.mark.parametrize("tool", ["gzip", "bzip2", "xz", "zstd", "lz4"])
+def test_the_advised_command_decompresses_a_tar(tmp_path, tool, ending, root_is_file):
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    own = {"gzip": "gz", "bzip2": "bz2", "xz": "xz", "zstd": "zst", "lz4": "lz4"}[tool]
+    short = {"gzip": "gz", "bzip2": "bz2", "xz": "xz"}.get(tool)
+    if short is None and "gz" in ending.lower() and "tar" not in ending:
+        pytest.skip("this format has no short suffix")
+    name = ending.replace("gz", own).replace("GZ", own.upper())
+    plain = write_tar(tmp_path / "plain", *pairs(2))
+    packed = subprocess.run([tool, "-c", plain], check=True, capture_output=True).stdout
+    plain.unlink()
+    (tmp_path / name).write_bytes(packed)
+    root = tmp_path / name if root_is_file else tmp_path
+    follow(root)
+    assert len(source(tmp_path)) == 2
+
+
+def test_the_advised_command_ends_a_tar_without_its_end(tmp_path):
+    file = write_tar(tmp_path / "a b" / "x.tar", *pairs(1))
+    file.write_bytes(file.read_bytes().rstrip(b"\0") + bytes(512 - 2))
+    follow(tmp_path)
+    assert len(source(tmp_path)) == 1
 
 
 @pytest.fixture(scope="module")

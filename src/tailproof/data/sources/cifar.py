@@ -26,6 +26,7 @@ from tailproof.data.sources.base import (
     register_source,
 )
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 URL = "https://www.cs.toronto.edu/~kriz"
 
@@ -324,8 +325,8 @@ class CifarSource(ArraySource):
         length = ranks + PIXELS
         if not content or len(content) % length:
             raise TailproofError(
-                f"{name} has {len(content)} bytes, expected a multiple of {length} ({ranks} "
-                f"label(s) and {PIXELS} pixel values per image): fetch it again"
+                f"{name} has {len(content)} bytes, expected a multiple of {length} "
+                f"({quantity(ranks, 'label')} and {PIXELS} pixel values per image): fetch it again"
             )
         records = np.frombuffer(content, np.uint8).reshape(-1, length)
         return records[:, ranks:], [records[:, rank] for rank in range(ranks)]

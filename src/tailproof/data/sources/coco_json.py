@@ -409,8 +409,8 @@ class _Listing:
         if homonyms:
             shown = listed([f"'{name}'" for name in homonyms])
             self.warnings.append(
-                f"{files}: {quantity(len(homonyms), 'name')} in several places of the taxonomy; "
-                f"the name of the parent is added in brackets: {shown}"
+                f"{files}: {quantity(len(homonyms), 'name is', 'names are')} in several places of "
+                f"the taxonomy; the name of the parent is added in brackets: {shown}"
             )
         self.labels = Labels(self._taxa.ranks)
         for place, rank in enumerate(self._taxa.ranks):
@@ -434,16 +434,12 @@ class _Listing:
     def _check_groups(self, files: str) -> None:
         config = self.config
         if config.group not in (None, SEQUENCE) and not self.group.names:
-            raise TailproofError(
-                f"{files}: the images have no field '{config.group}'"
-                f"{suggestion(config.group, self._known_fields)}; their fields are: "
-                f"{listed(list(self._known_fields), 20)} (correct data.source.group)"
-            )
+            raise self._no_value(files, config.group, "data.source.group")
         without = self.group.codes.count(-1)
         if self.group.names and without:
             self.warnings.append(
-                f"{files}: {quantity(without, 'image')} without a value of '{config.group}'; each "
-                "is a group of its own"
+                f"{files}: {quantity(without, 'image has', 'images have')} no value of "
+                f"'{config.group}'; each is a group of its own"
             )
         places = len(self._places.names)
         if places > 1 and config.group != PLACE and config.splits is None:
@@ -456,11 +452,19 @@ class _Listing:
     def _check_context(self, files: str) -> None:
         for field, column in self.context.items():
             if not column.names:
-                raise TailproofError(
-                    f"{files}: the images have no field '{field}'"
-                    f"{suggestion(field, self._known_fields)}; their fields are: "
-                    f"{listed(list(self._known_fields), 20)} (correct data.context)"
-                )
+                raise self._no_value(files, field, "data.context")
+
+    def _no_value(self, files: str, field: str, named_by: str) -> TailproofError:
+        """Build the error for a field that no image has a value of."""
+        if field in self._known_fields:
+            return TailproofError(
+                f"{files}: no image has a value in the field '{field}': correct {named_by}"
+            )
+        return TailproofError(
+            f"{files}: the images have no field '{field}'"
+            f"{suggestion(field, self._known_fields)}; their fields are: "
+            f"{listed(list(self._known_fields), 20)} (correct {named_by})"
+        )
 
     def _drop_unlearnable(self, files: str) -> None:
         """Remove labels of val and test that no image of train has, as rare species often are.
@@ -471,17 +475,19 @@ class _Listing:
             unknown, untested = compare_pools(column, self.pools)
             counts = column.counts()
             if unknown:
+                samples = quantity(
+                    sum(counts[name] for name in unknown), "sample has", "samples have"
+                )
                 self.warnings.append(
                     f"{files}: no expert can learn {quantity(len(unknown), 'class', 'classes')} "
-                    f"of the rank '{rank}' without a sample in train: {listed(unknown)}; their "
-                    f"{quantity(sum(counts[name] for name in unknown), 'sample')} have no label "
-                    "at this rank"
+                    f"of the rank '{rank}' without a sample in train: {listed(unknown)}; "
+                    f"{samples} therefore no label at this rank"
                 )
                 column.replace(dict.fromkeys(unknown))
             if untested:
                 self.warnings.append(
                     f"{files}: {quantity(len(untested), 'class', 'classes')} of the rank '{rank}' "
-                    f"cannot be tested, because test has no sample: {listed(untested)}"
+                    f"cannot be tested, for lack of a sample in test: {listed(untested)}"
                 )
 
     def _warn_of_file(self, coco: CocoFile) -> None:
@@ -492,13 +498,14 @@ class _Listing:
         for count, (noun, used) in zip(coco.repeated, counted.items(), strict=True):
             if count:
                 self.warnings.append(
-                    f"{file}: {quantity(count, noun)} with the same id as another {noun}; {used}"
+                    f"{file}: {quantity(count, f'{noun} has', f'{noun}s have')} the same id as "
+                    f"another {noun}; {used}"
                 )
         if coco.sequence_labels:
             self.warnings.append(
-                f"{file}: {coco.sequence_labels:,} of {quantity(total, 'annotation')} describe a "
-                "whole sequence (sequence_level_annotation), so single images may not show what "
-                "their label says"
+                f"{file}: {coco.sequence_labels:,} of {quantity(total, 'annotation')} "
+                f"{'describes' if coco.sequence_labels == 1 else 'describe'} a whole sequence "
+                "(sequence_level_annotation), so single images may not show what their label says"
             )
 
     def _file_of(self, row: int) -> int:

@@ -128,9 +128,11 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         others = {name: cells for name, cells in columns.items() if name not in images}
         ranks, sure = guess_ranks(others, [name for name in card.names if name in others])
         if not ranks:
+            line = source_line("huggingface_folder", str(path), {"ranks": ["COLUMN"]})
+            advice = f"write an experiment with {line}, where COLUMN is one of {listed([*others])}"
             raise TailproofError(
                 f"{path / metadata[0]} lists images, but none of its columns looks like a label: "
-                f"name one in data.source.ranks of huggingface_folder: {listed(list(others))}"
+                f"{advice if others else 'add a column of labels'}"
             )
         source = {"name": "huggingface_folder", "root": str(path), "ranks": ranks}
         if "file_name" not in images and len(images) > 1:
@@ -196,7 +198,9 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
                 elif is_archive(path):
                     archives.append(path)
         except OSError as error:
-            raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+            raise TailproofError(
+                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            ) from None
         return sorted(metadata), pictures, archives
 
     @cached_property
@@ -206,7 +210,7 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         if not metadata:
             line = source_line("image_folder", self.config.root, pools_by_keyword(pictures))
             raise TailproofError(
-                f"{self.root} contains no {', '.join(NAMES)}: if its folders are the classes, "
+                f"{self.root} contains none of {', '.join(NAMES)}: if its folders are the classes, "
                 f"write {line}; if it contains parquet files of images, use the source parquet"
             )
         folders: dict[str, str] = {}
@@ -231,8 +235,8 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         rows.check()
         if not rows.paths:
             raise TailproofError(
-                f"{', '.join(str(self.root / path) for path in rows.files)} has no row, expected "
-                "one per image"
+                f"no row is in {', '.join(str(self.root / path) for path in rows.files)}, expected "
+                "one per image: add the rows"
             )
         found = self._find_images(rows)
         rows.replace_paths(found.existing)
@@ -251,7 +255,8 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         found = finder.find_all(rows.paths)
         if found.missing:
             error, archives = finder.missing_error(rows.paths, found, rows.place), self._files[2]
-            note = f"; {listed(archives)} may contain them: unpack it" if archives else ""
+            which = "it" if len(archives) == 1 else "them"
+            note = f"; the images may be in {listed(archives)}: unpack {which}" if archives else ""
             raise TailproofError(f"{error}{note}")
         return found
 
@@ -276,8 +281,8 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
         if present == {"train", "validation"}:
             pools["validation"] = HELD_OUT
             warnings.append(
-                f"{self.root}: {place} names a validation set and no test set, so the validation "
-                "set is held out for testing"
+                f"{self.root}: there is a validation set and no test set in {place}, so the "
+                "validation set is held out for testing"
             )
         if present <= {"train"}:
             pools = dict.fromkeys(pools)
@@ -338,7 +343,7 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
             if split and split not in used:
                 yield (
                     f"{self.root}: no metadata file lists the {quantity(pictures, 'image')} of the "
-                    f"split {split}, which are left out"
+                    f"split {split}, which {'is' if pictures == 1 else 'are'} left out"
                 )
 
     def _tidy(self, rows: MetadataRows) -> list[str]:

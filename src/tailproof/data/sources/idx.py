@@ -28,6 +28,7 @@ from tailproof.data.sources.base import (
 )
 from tailproof.digests import sha256_bytes
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 from tailproof.untrusted_files import read_bytes
 
 LARGEST = 2**31  # bytes of a file; the largest of the family has 50 million
@@ -294,7 +295,7 @@ def read_idx(file: Path, dimensions: int, pin: str | None = None) -> np.ndarray:
     if content[:4] != magic:
         raise TailproofError(
             f"{file} starts with the bytes {content[:4].hex()}, expected {magic.hex()} (IDX, "
-            f"unsigned bytes, {dimensions} dimension(s)): replace it with an IDX file"
+            f"unsigned bytes, {quantity(dimensions, 'dimension')}): replace it with such a file"
         )
     if len(content) < start:
         raise TailproofError(f"{file} is truncated inside its header: fetch it again")

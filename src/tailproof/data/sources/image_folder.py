@@ -221,8 +221,9 @@ class ImageFolderSource(PictureSource[ImageFolder]):
         wrong = [path for path in paths if not path.isascii() and not _is_text(path)]
         if wrong:
             raise TailproofError(
-                f"{self.root}: {quantity(len(wrong), 'file name')} not in valid UTF-8, such as "
-                f"{wrong[0]!a}: rename them (convmv converts names from other encodings)"
+                f"{self.root} contains {quantity(len(wrong), 'file name')} not in valid UTF-8, "
+                f"such as {wrong[0]!a}: rename these files (convmv converts names from other "
+                "encodings)"
             )
         if len(self.ranks) == 1:
             prefix = len(pool.folder) + 1 if pool.folder else 0
@@ -288,8 +289,8 @@ class ImageFolderSource(PictureSource[ImageFolder]):
                 is_free = shared and kind and getattr(self.config, kind) is None
                 advice = f"; to use it, name it as data.source.{kind}" if is_free else ""
                 yield (
-                    f"{self.root / folder} contains {quantity(len(paths), 'picture')}{of_classes}, "
-                    "which are left out: data.source names only "
+                    f"{self.root / folder} is left out with "
+                    f"{quantity(len(paths), 'picture')}{of_classes}: data.source names only "
                     f"{quoted(pool.folder for pool in self._pools)}{advice}"
                 )
         for test in others:

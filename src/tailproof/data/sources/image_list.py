@@ -205,11 +205,18 @@ class _Listing:
                 self._lines.append(entry.line)
             elif (self.pools[known], self.label[known]) == (pool, label):
                 self.left_out.add("lines that repeat another one", path)
-            else:
+            elif self.label[known] == label:
                 self._problems.add(
                     where,
-                    f"names '{path}' with the label '{entry.label}', as does {self._where(known)} "
-                    f"with '{self.label[known]}': remove one of the lines",
+                    f"names '{path}', which is also in another set ({self._where(known)}): remove "
+                    "one of the lines",
+                )
+            else:
+                other = "no label" if self.label[known] is None else f"'{self.label[known]}'"
+                self._problems.add(
+                    where,
+                    f"names '{path}' with the label '{entry.label}', but {self._where(known)} has "
+                    f"{other}: remove one of the lines",
                 )
 
     def _name_classes(self, files: str) -> list[str]:
@@ -219,7 +226,12 @@ class _Listing:
         )
         labels = class_order(self.label.names)
         if not labels:
-            raise TailproofError(f"{files}: no line names an image and its label")
+            reasons = [f"{each.reason} ({each.count:,})" for each in self.left_out.skipped()]
+            raise TailproofError(
+                f"{files}: no image with a label is left, expected an image and its label in each "
+                f"line; left out: {listed(reasons, 8) or 'nothing'}: correct the list, or "
+                "data.source"
+            )
         if all(map(NUMBER.fullmatch, labels)):
             self._warn_of_gaps(files, [int(label) for label in labels])
         self._check_pools(files)
@@ -235,9 +247,11 @@ class _Listing:
         gaps = (str(number) for number in range(first, numbers[-1]) if number not in known)
         count = numbers[-1] - first + 1 - sum(number >= first for number in numbers)
         if count:
+            below = f"below {numbers[-1]}"
             self.warnings.append(
-                f"{files}: {quantity(count, 'label')} below {numbers[-1]} without an image, such "
-                f"as {', '.join(islice(gaps, SHOWN))}; they are not classes"
+                f"{files}: {quantity(count, f'label {below} has', f'labels {below} have')} no "
+                f"image, such as {', '.join(islice(gaps, SHOWN))}; there is no class for "
+                f"{'it' if count == 1 else 'them'}"
             )
 
     def _check_pools(self, files: str) -> None:
@@ -245,14 +259,14 @@ class _Listing:
         unknown, untested = compare_pools(self.label, self.pools)
         if unknown:
             raise TailproofError(
-                f"{files}: {quantity(len(unknown), 'label')} of val or test without an image in "
-                f"train, so no expert can learn them: {listed(list(map(repr, unknown)))}; "
-                f"remove their lines, or set data.source.missing to {as_yaml(unknown)}"
+                f"{files}: no expert can learn {quantity(len(unknown), 'label')} of val or test "
+                f"without an image in train: {listed(list(map(repr, unknown)))}; remove the lines, "
+                f"or add {as_yaml(unknown)} to data.source.missing"
             )
         if untested:
             self.warnings.append(
-                f"{files}: {quantity(len(untested), 'label')} of train without an image in test: "
-                f"{listed(list(map(repr, untested)))}"
+                f"{files}: {quantity(len(untested), 'label')} of train cannot be tested, for lack "
+                f"of an image in test: {listed(list(map(repr, untested)))}"
             )
 
     def _where(self, row: int) -> str:

@@ -256,10 +256,16 @@ class MetadataCsvSource(PictureSource[MetadataCsv]):
         columns += [*self.context, *(config.box or [])]
         text = TextTable(self.root / table.table, columns, config.encoding)
         listing.tables.append((text.file, len(listing.paths)))
+        without_box = listing.without_box
         for row in text.rows():
             listing.add(row, table.images, pool, config)
         listing.comments += text.comments
         if len(listing.paths) == listing.tables[-1][1] and not listing.problems:
+            if listing.without_box > without_box:
+                raise TailproofError(
+                    f"{text.file} has no box in any row: correct data.source.box, or leave it out "
+                    "to read whole pictures"
+                )
             raise TailproofError(
                 f"{text.file} has no row below its header, expected one row per image: add "
                 "the rows, or correct the name of the table"

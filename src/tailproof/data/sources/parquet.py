@@ -86,9 +86,9 @@ def find_parts(root: Path, pools: dict[str | None, str | None]) -> list[Part]:
     for pool, name in pools.items():
         paths = sorted({file.relative_to(root).as_posix() for file in _files(root, name)})
         if not paths:
-            raise TailproofError(
-                f"{root / (name or '')} contains no .parquet file: correct data.source"
-            )
+            place = root / (name or "")
+            verb = "contains" if place.is_dir() else "matches"
+            raise TailproofError(f"{place} {verb} no .parquet file: correct data.source")
         for path in paths:
             if path in parts:
                 raise TailproofError(
@@ -142,7 +142,9 @@ def _files(root: Path, name: str | None) -> Iterator[Path]:
                 if file.suffix == ".parquet" and not _ignored(file.relative_to(root)):
                     yield file
     except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        ) from None
 
 
 def _relative(files: Iterable[Path], root: Path) -> Iterator[str]:
@@ -271,14 +273,15 @@ class ParquetSource(Source):
             return None
         columns = {name: cells for name, cells in columns.items() if name not in images}
         ranks, sure = guess_ranks(columns, named)
+        fields = {**pools_by_keyword(paths), "image": images[0]}
         if not ranks:
+            line = source_line("parquet", str(path), {**fields, "ranks": ["COLUMN"]})
+            advice = f"write an experiment with {line}, where COLUMN is one of {', '.join(columns)}"
             raise TailproofError(
                 f"{root / paths[0]} has a column of images, '{images[0]}', but none of its others "
-                f"looks like a label: name one in data.source.ranks of parquet: "
-                f"{', '.join(columns) or 'there is none'}"
+                f"looks like a label: {advice if columns else 'add a column of labels'}"
             )
-        source = {"name": "parquet", "root": str(path), **pools_by_keyword(paths)}
-        source |= {"image": images[0], "ranks": ranks}
+        source = {"name": "parquet", "root": str(path), **fields, "ranks": ranks}
         reason = f"{paths[0]} has a column of images, '{images[0]}'"
         return Recognition(source, reason, sure and len(images) == 1)
 
@@ -401,7 +404,10 @@ class ParquetSource(Source):
         for part in self._parts:
             listing.add(part)
         if not len(listing):
-            raise TailproofError(f"{self.config.root}: its parquet files contain no rows")
+            raise TailproofError(
+                f"{self.config.root}: its parquet files contain no rows, expected one per image: "
+                "save the dataset again, or correct data.source"
+            )
         listing.tidy()
         listing.labels.check(self.config.root, listing.where)
         return listing

@@ -63,7 +63,7 @@ class PicturesSource(PictureSource[Pictures]):
     @cached_property
     def _paths(self) -> list[str]:
         if not self.root.is_dir():
-            raise no_folder(self.root, "its field 'root'")
+            raise no_folder(self.root, "the root of the source pictures", "a folder of pictures")
         try:
             paths = list(self._tree.files())
         except OSError as error:

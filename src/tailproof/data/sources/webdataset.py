@@ -28,7 +28,7 @@ from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
 from tailproof.data.sources.archives.packed_files import require_unpacked
 from tailproof.data.sources.archives.tar_head import head_of
-from tailproof.data.sources.archives.tar_members import COMPRESSED, Tar
+from tailproof.data.sources.archives.tar_members import COMPRESSED, Tar, decompress_command
 from tailproof.data.sources.archives.tar_samples import TarSamples, is_json
 from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.file_patterns import (
@@ -238,13 +238,13 @@ class WebDatasetSource(Source):
         paths = _tars_below(self.root)
         tars = [path for path in paths if not COMPRESSED.fullmatch(path)]
         if not tars:
-            advice = (
-                f"decompress {listed(paths, SHOWN)}, for example with gunzip, which keeps the tar"
-            )
-            raise TailproofError(
-                f"{self.root} contains no .tar file: "
-                f"{advice if paths else 'correct data.source.root'}"
-            )
+            advice = "correct data.source.root"
+            if paths:
+                advice = (
+                    f"decompress {listed(paths, SHOWN)} to tars, such as the first one with "
+                    f"`{decompress_command(self.root / paths[0])}`"
+                )
+            raise TailproofError(f"{self.root} contains no .tar file: {advice}")
         if pools := pools_by_keyword(tars):
             raise TailproofError(
                 f"{self.root} contains tars of several splits: write "
@@ -283,7 +283,7 @@ class WebDatasetSource(Source):
         repeated = len(samples.keys) - len(set(samples.keys))
         if repeated:
             warnings.append(
-                f"{root}: {quantity(repeated, 'key')} of samples in more than one tar; samples "
+                f"{root}: {quantity(repeated, 'key is', 'keys are')} in more than one tar; samples "
                 "with the same key are read as different ones"
             )
         return warnings
@@ -301,5 +301,7 @@ def _tars_below(root: Path) -> list[str]:
     try:
         paths = [file.relative_to(root).as_posix() for file in walk(root)]
     except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     return sorted(path for path in paths if path.endswith(".tar") or COMPRESSED.fullmatch(path))

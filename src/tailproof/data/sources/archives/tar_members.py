@@ -5,11 +5,12 @@ headers, with those of POSIX (PAX) and GNU for long names.
 """
 
 import re
+import shlex
 import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
@@ -22,22 +23,55 @@ COMPRESSED = re.compile(r".*\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4))", re.IGNO
 """Names of compressed tars."""
 
 OTHER_FILES = {
-    b"\x1f\x8b": "compressed with gzip, so that single images cannot be read: decompress it with "
-    "gunzip, which keeps the tar",
-    b"BZh": (
-        "compressed with bzip2, so that single images cannot be read: decompress it with bunzip2"
-    ),
-    b"\xfd7zXZ": (
-        "compressed with xz, so that single images cannot be read: decompress it with unxz"
-    ),
-    b"\x28\xb5\x2f\xfd": "compressed with zstd, so that single images cannot be read: decompress "
-    "it with unzstd",
     b"PK\x03\x04": "a zip archive: unpack it",
     b"PAR1": "a parquet file: use the source parquet",
     b"<": "a web page or XML: fetch the archive itself",
     b"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
 }
 """What a file is that begins with these bytes, and what to do."""
+
+
+class Compression(NamedTuple):
+    """How a tar is compressed.
+
+    Attributes:
+        name: the name of the format.
+        tool: the program that decompresses it.
+        suffixes: the suffixes of names that the program accepts.
+    """
+
+    name: str
+    tool: str
+    suffixes: tuple[str, ...]
+
+
+COMPRESSIONS = {
+    b"\x1f\x8b": Compression("gzip", "gunzip", (".gz", ".tgz")),
+    b"BZh": Compression("bzip2", "bunzip2", (".bz2", ".tbz2", ".tbz")),
+    b"\xfd7zXZ": Compression("xz", "unxz", (".xz", ".txz")),
+    b"\x28\xb5\x2f\xfd": Compression("zstd", "unzstd", (".zst",)),
+    b"\x04\x22\x4d\x18": Compression("lz4", "unlz4 -m", (".lz4",)),
+}
+"""The compression of a file that begins with these bytes."""
+
+
+def decompress_command(path: Path, compression: Compression | None = None) -> str:
+    """Return the command that decompresses a tar, and makes one with the suffix ``.tar`` of it.
+
+    Args:
+        path: the tar.
+        compression: its compression; None: the one that its suffix says.
+    """
+    if compression is None:
+        suffix = path.suffix.lower()
+        compression = next(each for each in COMPRESSIONS.values() if suffix in each.suffixes)
+    file, suffix = shlex.quote(str(path)), compression.suffixes[0]
+    if path.suffix in compression.suffixes:
+        return f"{compression.tool} {file}"
+    lower = path.suffix.lower()
+    renamed = path.with_suffix(lower) if lower in compression.suffixes else f"{path}{suffix}"
+    renamed = shlex.quote(str(renamed))
+    return f"mv {file} {renamed} && {compression.tool} {renamed}"
 
 
 class Tar:
@@ -58,6 +92,7 @@ class Tar:
             kind = next((kind for mark, kind in OTHER_FILES.items() if start.startswith(mark)), "")
             if kind or not start:
                 raise TailproofError(f"{path} is {kind or 'empty: fetch it again'}")
+            self._refuse_compressed(start)
             self._file.seek(0)
             with self._readable():
                 # A reader needs only the methods that _Headers has, and has a list of members.
@@ -68,6 +103,15 @@ class Tar:
     def close(self) -> None:
         """Close the file."""
         self._open.close()
+
+    def _refuse_compressed(self, start: bytes) -> None:
+        for mark, compression in COMPRESSIONS.items():
+            if start.startswith(mark):
+                raise TailproofError(
+                    f"{self.path} is compressed with {compression.name}, so that single images "
+                    "cannot be read: decompress it to a tar with "
+                    f"`{decompress_command(self.path, compression)}`"
+                )
 
     def members(self) -> Iterator[tarfile.TarInfo]:
         """Yield every member, without its content.
@@ -94,7 +138,7 @@ class Tar:
         if member.size > limit:
             raise TailproofError(
                 f"{self.path}: its member '{member.name}' has {member.size} bytes, expected at "
-                f"most {limit}"
+                f"most {limit}: write a smaller file into the tar"
             )
         with self._readable():
             self._file.seek(member.offset_data)
@@ -137,7 +181,7 @@ class Tar:
                 raise TailproofError(
                     f"{self.path} lacks the empty blocks that end a tar, so it is probably "
                     "incomplete: fetch it again, or, if it is complete, append the blocks with "
-                    f"`truncate -s +1024 {self.path.name}`"
+                    f"`truncate -s +1024 {shlex.quote(str(self.path))}`"
                 )
             if block.count(0) < tarfile.BLOCKSIZE:
                 raise self._damaged(f"no header at byte {offset}")

@@ -119,9 +119,10 @@ class TarSamples:
             for column in self.columns:
                 column.keep(kept)
         if not kept:
+            wrong = self._images and self._suffixes
+            advice = "set data.source.image to one of these suffixes" if wrong else "add images"
             raise TailproofError(
-                f"{self._shown_tars()} contains no image: {self._shown_suffixes()}"
-                + (", set data.source.image to one of these suffixes" if self._images else "")
+                f"no image is in {self._shown_tars()}: {self._shown_suffixes()}; {advice}"
             )
         for path, (first, end) in zip(self._tars, pairwise(self.starts), strict=True):
             if first == end:
@@ -178,6 +179,9 @@ class TarSamples:
         if other == member.name:
             self._add_problem(member, "is in its tar twice: remove one")
             return
+        if _suffix_of(other).lower() == _suffix_of(member.name).lower():
+            self._add_problem(member, f"has the suffix of '{other}' in other capitals: remove one")
+            return
         raise TailproofError(
             f"{tar.path}: '{other}' and '{member.name}' are pictures of one sample: set "
             f"data.source.image to the suffix of the image, such as {_suffix_of(other)}"
@@ -191,11 +195,11 @@ class TarSamples:
         content = tar.content(member, LARGEST_LABEL)
         try:
             text = content.decode("utf-8-sig")
-            document = parse_json(text, nan=True) if is_json(suffix) else text
+            document = _parsed(text) if is_json(suffix) else text
             for column, key in self._wanted[suffix]:
                 column.set(row, _value(document, key))
         except UnicodeDecodeError:
-            self._add_problem(member, "is not UTF-8 text: save it again")
+            self._add_problem(member, "is not UTF-8 text: save it as UTF-8")
         except ValueError as error:
             self._add_problem(member, f"{error}: correct it, or data.source")
 
@@ -207,8 +211,8 @@ class TarSamples:
 
     def _shown_suffixes(self) -> str:
         if not self._suffixes:
-            return "its members have no suffix"
-        return f"its files end in {', '.join(f'.{suffix}' for suffix in self._suffixes)}"
+            return "the names of the files have no suffix"
+        return f"the files end in {', '.join(f'.{suffix}' for suffix in self._suffixes)}"
 
 
 def _why_left_out(member: tarfile.TarInfo) -> str | None:
@@ -220,6 +224,13 @@ def _why_left_out(member: tarfile.TarInfo) -> str | None:
     if META.match(member.name):
         return "metadata files of tars"
     return None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_json(text, nan=True)
+    except ValueError as error:
+        raise ValueError(f"is not valid JSON ({error})") from None
 
 
 def _suffix_of(name: str) -> str:

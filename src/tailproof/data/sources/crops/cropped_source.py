@@ -84,8 +84,9 @@ class CroppedSource(Source):
             lost = [f"'{name}'" for name in names if name not in self._boxes.labels[rank]]
             if lost:
                 sentences.append(
-                    f"{quantity(len(lost), 'class', 'classes')} of the rank '{rank}' without any "
-                    f"box, and therefore without samples: {listed(lost)}"
+                    f"{quantity(len(lost), 'class', 'classes')} of the rank '{rank}' "
+                    f"{'has' if len(lost) == 1 else 'have'} no box, and therefore no sample: "
+                    f"{listed(lost)}"
                 )
         for note, paths in self._notes.items():
             sentences.append(
@@ -148,9 +149,12 @@ class CroppedSource(Source):
             if share > MANY
             else ""
         )
+        what = "reaches beyond its picture and was"
+        if len(self._outside) > 1:
+            what = "reach beyond their pictures and were"
         return [
-            f"{len(self._outside):,} of {quantity(self._cuts, 'box', 'boxes')} reach beyond their "
-            f"pictures and were clipped at the border: {listed(self._outside, EXAMPLES)}{doubt}"
+            f"{len(self._outside):,} of {quantity(self._cuts, 'box', 'boxes')} {what} clipped at "
+            f"the border: {listed(self._outside, EXAMPLES)}{doubt}"
         ]
 
 
@@ -226,8 +230,8 @@ class _Boxes:
             )
         if self._same:
             sentences.append(
-                f"{quantity(len(self._same), 'group')} joined with another, because boxes of one "
-                f"picture are in both: {listed(list(self._same))}"
+                f"{quantity(len(self._same), 'group is', 'groups are')} joined with another, "
+                f"because boxes of one picture are in both: {listed(list(self._same))}"
             )
         return sentences
 

@@ -166,9 +166,10 @@ class _Output:
             elif key == "info" and isinstance(value, dict):
                 self._read_threshold(value.get("detector_metadata"))
         if stream.kinds.get("images") != "list" or "detection_categories" not in stream.kinds:
+            keys = listed(list(stream.kinds), 8) or "none"
             raise TailproofError(
-                f"{self.file} has the keys {listed(list(stream.kinds), 8)}, {FORMAT}, and "
-                "detection_categories"
+                f"{self.file} has the keys {keys}, {FORMAT}, and detection_categories: correct "
+                "data.source.crops.detections"
             )
         self._problems.check()
 

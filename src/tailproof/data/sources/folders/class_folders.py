@@ -22,8 +22,10 @@ NO_PICTURES = re.compile(
 )
 
 MASK = re.compile(
-    r"(.+?)[ _-]*(mask|seg|segmentation|gt|ground_?truth|label|annotation)s?[ _]?\d*", re.IGNORECASE
+    r"(.+?)([ _-]*)((mask|seg|segmentation|gt|ground_?truth|label|annotation)s?)[ _]?(\d*)",
+    re.IGNORECASE,
 )
+"""The name of a mask: that of its picture, a separator, a word, and perhaps a number."""
 
 
 def list_classes(tree: Folder, below: str) -> dict[str, list[str]]:
@@ -88,14 +90,16 @@ def warn_of_files(
         copies += [path for path in deep if _outer(path) in stems]
     if masks:
         yield (
-            f"the class folders contain {quantity(len(masks), 'picture')} that may be masks or "
-            f"other annotations ({quoted(masks, 2)}); move them out if they are not samples"
+            "the class folders seem to contain masks or other annotations: "
+            f"{quantity(len(masks), 'picture')} ({quoted(masks, 2)}); move them out if they are "
+            "not samples"
         )
     if copies:
         yield (
-            f"the class folders contain {quantity(len(copies), 'picture')} with the name of a "
-            f"picture in the folder above ({quoted(copies, 2)}); move them out if they are copies, "
-            "such as thumbnails: several splits would have copies of one picture"
+            "folders inside the class folders contain pictures with the name of a picture in the "
+            f"folder above: {quantity(len(copies), 'picture')} ({quoted(copies, 2)}); move them "
+            "out if they are copies, such as thumbnails: several splits would have copies of one "
+            "picture"
         )
     nested = sum(folders.values())
     if 2 * nested > sum(map(len, classes.values())) and not (copies or masks or grouped):
@@ -194,7 +198,7 @@ def _describe_unread(folder: Path, unread: Mapping[str, Counter[str]]) -> str:
         texts.append(f"'{name}' ({counts or 'no files'})")
     more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
     return (
-        f"{folder}: {quantity(len(unread), 'class folder')} without an image that can be read "
-        f"({', '.join(sorted(SUFFIXES))}): {', '.join(texts)}{more}; convert the files, add "
+        f"{folder} contains {quantity(len(unread), 'class folder')} without an image that can be "
+        f"read ({', '.join(sorted(SUFFIXES))}): {', '.join(texts)}{more}; convert the files, add "
         "images, or remove the folders"
     )

@@ -48,11 +48,15 @@ def find_files(root: Path, pattern: str, suffix: str) -> list[str]:
     Raises:
         TailproofError: a file does not exist, or a folder or a glob pattern has no file.
     """
-    paths, missing = [], []
+    paths = []
+    missing: dict[str, list[str]] = {}
     try:
-        for name in expand_braces(pattern):
+        names = expand_braces(pattern)
+        for name in names:
             place = root / name
+            kind = "absent"
             if place.is_dir():
+                kind = "empty"
                 files = sorted(
                     file.relative_to(root).as_posix()
                     for file in walk(place)
@@ -61,24 +65,49 @@ def find_files(root: Path, pattern: str, suffix: str) -> list[str]:
             elif place.exists():
                 files = [PurePosixPath(name).as_posix()]
             else:
+                kind = "unmatched" if re.search(r"[*?\[]", name) else "absent"
                 files = sorted(
                     file.relative_to(root).as_posix()
                     for file in root.glob(name)
                     if file.suffix == suffix
                 )
             paths += files
-            missing += [] if files else [name]
+            if not files:
+                missing.setdefault(kind, []).append(f"'{name}'")
     except OSError as error:
-        raise TailproofError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise TailproofError(
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        ) from None
     except (ValueError, NotImplementedError) as error:
-        raise TailproofError(f"{root / pattern} is not a valid pattern: {error}") from None
+        raise TailproofError(
+            f"{root / pattern} is not a valid pattern ({error}): correct data.source"
+        ) from None
     if missing:
         raise TailproofError(
-            f"{root / pattern}: {len(missing)} of {len(missing) + len(paths)} files {suffix} do "
-            f"not exist ({listed([repr(name) for name in missing])}): add them, or correct "
+            f"{root}: {_describe_missing(missing, len(names), suffix)}: add the files, or correct "
             "data.source"
         )
     return paths
+
+
+def _describe_missing(names: Mapping[str, list[str]], count: int, suffix: str) -> str:
+    """Return which of several names have no file.
+
+    Args:
+        names: names of files that are absent, folders that are empty, and unmatched glob patterns.
+        count: the number of all names.
+        suffix: the suffix of the files.
+    """
+    clauses = []
+    if absent := names.get("absent"):
+        shown, verb = listed(absent), "does" if len(absent) == 1 else "do"
+        subject = shown if count == 1 else f"{len(absent)} of {count} files ({shown})"
+        clauses.append(f"{subject} {verb} not exist")
+    if empty := names.get("empty"):
+        clauses.append(f"no {suffix} file is in {listed(empty)}")
+    if unmatched := names.get("unmatched"):
+        clauses.append(f"no {suffix} file matches {listed(unmatched)}")
+    return "; ".join(clauses)
 
 
 def path_pattern(pattern: str) -> re.Pattern[str]:

@@ -195,16 +195,18 @@ def read_file(path: Path) -> bytes:
     return read_bytes(path, limit=LARGEST)
 
 
-def no_folder(path: Path, field: str) -> TailproofError:
+def no_folder(
+    path: Path, field: str, expected: str = "a folder with one sub-folder per class"
+) -> TailproofError:
     """Build the error for a path that is not a folder.
 
     Args:
         path: the path.
         field: the field of the configuration that names it.
+        expected: what should be there.
     """
     return TailproofError(
-        f"{path} is not a folder: expected a folder with one sub-folder per class; {_why(path)}"
-        f"correct {field}"
+        f"{path} is not a folder: expected {expected}; {_why(path)}correct {field}"
     )
 
 

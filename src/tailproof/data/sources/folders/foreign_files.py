@@ -12,11 +12,11 @@ FOREIGN = {
     ".xls": "an Excel workbook: save its sheet as 'CSV UTF-8'",
     ".ods": "a spreadsheet: save its sheet as CSV",
     ".mat": "a MATLAB file: write file names and labels to a CSV table with the columns filename "
-    "and label, and pictures in it as PNG (scipy.io.loadmat reads it)",
+    "and label, and pictures in it as PNG (scipy.io.loadmat reads it; h5py, if its version is 7.3)",
     ".xml": "annotations, which are not read: write file names and labels to a CSV table",
     ".npy": "a NumPy array, which is not read: save its pictures as PNG, or its arrays as parquet",
-    ".arrow": "an Arrow file of Hugging Face datasets: write it as parquet "
-    "(datasets.load_from_disk(FOLDER).to_parquet(FILE))",
+    ".arrow": "an Arrow file of Hugging Face datasets: write each one as parquet "
+    "(datasets.Dataset.from_file('X.arrow').to_parquet('X.parquet'))",
     ".npz": "a NumPy archive: write its pictures as PNG, one folder per class",
     ".h5": "an HDF5 file: write its pictures as PNG, one folder per class",
     ".hdf5": "an HDF5 file: write its pictures as PNG, one folder per class",
@@ -38,7 +38,9 @@ FOREIGN = {
 }
 """What a file is by its suffix, and what to do; the likeliest to hold labels first."""
 
-_CONVERT = "which is not read: convert all of them to PNG, for example with `mogrify -format png`"
+_CONVERT = (
+    "which is not read: convert all of them to PNG, for example with `mogrify -format png FILES`"
+)
 _RAW = (
     "a camera raw picture, which is not read: convert all of them to JPEG or PNG with the same "
     "settings"

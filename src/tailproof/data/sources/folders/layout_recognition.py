@@ -258,8 +258,11 @@ class _LayoutFinder:
             name for name in unused if classes.get(name, set()) & classes[chosen["train"]]
         ]
         for names, why in (
-            (sorted_too, "another folder of the same split is larger"),
-            ([name for name in unused if name not in sorted_too], "it has no class folders"),
+            (sorted_too, "another folder is used for the same split"),
+            (
+                [name for name in unused if name not in sorted_too],
+                f"no class folder of '{chosen['train']}' is in there",
+            ),
         ):
             if names:
                 self.notes.append(f"{quoted(names)}: not used, because {why}")
@@ -326,11 +329,11 @@ class _LayoutFinder:
             return
         place = self._root / folder.path
         matches = [MASK.fullmatch(PurePosixPath(name).stem) for name in masks]
-        endings = {match[2] for match in matches if match}
-        without = " ".join(f"-not -iname '*[ _-]{ending}*'" for ending in sorted(endings))
+        endings = {_ending(match) for match in matches if match}
+        without = " ".join(f"-not -iname '*{ending}'" for ending in sorted(endings))
         raise TailproofError(
-            f"{place}: {quantity(len(masks), 'picture')} such as {quoted(masks, 1)} are masks next "
-            "to the picture that they belong to: write a table without them, "
+            f"{place} has masks next to the pictures that they belong to, such as "
+            f"{quoted(masks, 1)}: write a table without them, "
             f"`{_table_command(place, columns, rule, without)}`, and import it: "
             f"{import_command(place)}"
         )
@@ -352,8 +355,8 @@ class _LayoutFinder:
             without = " ".join(f"-not -path {shlex.quote(f'*/{name}/*')}" for name in masks)
             command = _table_command(place, "filename,label", FIRST_FOLDER, without)
             raise TailproofError(
-                f"{text}: {quoted(masks)} are masks, not pictures of classes; write a table "
-                f"without them, `{command}`, and import it: {again}"
+                f"{text}: the pictures in {quoted(masks)} are masks, not pictures of classes; "
+                f"write a table without them, `{command}`, and import it: {again}"
             )
         deep = any(child.with_pictures() for name in alike for child in _inside(inner[name]))
         if are_splits(below) and not deep:
@@ -379,7 +382,8 @@ class _LayoutFinder:
         raise TailproofError(
             f"{text}. {'' if _are_places(alike) else versions}If {quoted(alike, 2)} are places and "
             f"the folders in them classes, write a table of both, `{command}`, and import it: "
-            f"{again}. If {quoted(alike, 2)} are the classes, write filename,group,label in it"
+            f"{again}. If {quoted(alike, 2)} are the classes, replace filename,label,group in this "
+            "command by filename,group,label"
         )
 
     def _not_sorted(self, folder: Surveyed, inner: dict[str, Surveyed]) -> TailproofError:
@@ -400,8 +404,9 @@ class _LayoutFinder:
         """Say why pictures that are not sorted by class cannot be used, and what to do."""
         flat = [inner for folder in folders for inner in folder.below() if inner.pictures]
         folder = max(flat, key=lambda each: len(each.pictures))
-        place, count = self._root / folder.path, quantity(len(folder.pictures), "picture")
-        text = f"{place} contains {count}, which are not sorted by class"
+        place, pictures = self._root / folder.path, len(folder.pictures)
+        what = quantity(pictures, "picture, which is", "pictures, which are")
+        text = f"{place} contains {what} not sorted by class"
         if named := _label_names(folder.pictures):
             labels, rule = named
             shown = quoted(f"{label} ({number})" for label, number in labels.most_common(4))
@@ -421,6 +426,13 @@ class _LayoutFinder:
             "columns filename and label into the folder"
         )
         return TailproofError(f"{text} ({quoted(folder.pictures, 3)}): {advice}, and import again")
+
+
+def _ending(mask: re.Match[str]) -> str:
+    """Return the pattern of find that the names of masks end in, of which this is one."""
+    if mask[2]:
+        return f"[ _-]{mask[4]}*"
+    return f"{mask[3]}{'[0-9]*' if mask[5] else ''}.*"  # no other word that contains this one
 
 
 def _has_unread(folder: Surveyed) -> bool:
@@ -487,10 +499,11 @@ def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:
     ]
     if not files:
         return []
+    verb = "is" if len(files) == 1 else "are"
     return [
         (
-            f"{quoted(files)} may list official splits, but are not read; to use the splits, add a "
-            "column of them to a table"
+            f"{quoted(files)} may list official splits, but {verb} not read; to use the splits, "
+            "write a table with the columns filename, label and split, and import it"
         )
     ]
 

@@ -102,7 +102,8 @@ def recognition_of(
     doubts = []
     if kind in ("val", "test"):
         doubts.append(
-            f"{alone} is the only file that is read, but its name is that of a set for {kind}"
+            f"{alone} is the only file that is read, but its name or that of its folder is that of "
+            f"a {'validation' if kind == 'val' else 'test'} set"
         )
     if chosen.others:
         doubts.append(
@@ -164,8 +165,9 @@ def place_sets(
             return root, {kind: place for kind, (place, _) in places.items()}, incomplete
     kind = next(kind for kind, place in found.items() if place is None)
     raise TailproofError(
-        f"{sets[kind]} lists pictures such as '{names[kind][0]}', but they are not below "
-        f"{' or '.join(map(str, roots))}: put the file and the pictures into one folder"
+        f"{sets[kind]} lists pictures such as '{names[kind][0]}', but they are neither in "
+        f"{' or '.join(map(str, roots))} nor in folders up to two levels below: put the file and "
+        "the folder that these paths start in into one folder"
     )
 
 

@@ -212,7 +212,7 @@ def read_categories(file: Path) -> dict[Id, dict[str, Any]]:
     if not isinstance(entries, list):
         raise TailproofError(
             f"{file} has no categories, expected a list of objects with id and name, such as "
-            "categories.json of iNaturalist"
+            "categories.json of iNaturalist: correct data.source.categories"
         )
     categories: dict[Id, dict[str, Any]] = {}
     problems = Problems("entry")

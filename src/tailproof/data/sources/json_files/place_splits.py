@@ -5,7 +5,7 @@ from pathlib import Path
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_json
 
 POOLS = {"train": TRAIN, "val": VAL, "test": HELD_OUT}
@@ -24,7 +24,8 @@ def read_place_splits(file: Path) -> tuple[dict[str, str], list[str]]:
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict) or not all(isinstance(each, list) for each in splits.values()):
         raise TailproofError(
-            f'{file} has no splits, expected {{"splits": {{"train": [places], "val": [places]}}}}'
+            f'{file} has no splits, expected {{"splits": {{"train": [places], "val": [places]}}}}: '
+            "correct data.source.splits"
         )
     kinds = {name: kind for name in splits if (kind := split_kind(name)) is not None}
     if (
@@ -50,6 +51,7 @@ def read_place_splits(file: Path) -> tuple[dict[str, str], list[str]]:
                 twice.append(f"'{place}'")
     if twice:
         raise TailproofError(
-            f"{file}: the places {listed(twice)} are in two splits: remove them from one"
+            f"{file} has {quantity(len(twice), 'place')} in two splits: {listed(twice)}; remove "
+            "each from one of them"
         )
     return pools, warnings

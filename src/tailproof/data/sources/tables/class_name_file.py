@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_json, read_text
 
 FIRST = re.compile(r"(\S+?)\s*[\s,;:]\s*(\S.*)")
@@ -39,11 +39,15 @@ def read_class_names(file: Path, labels: Sequence[str]) -> dict[str, str]:
     without = [label for label in labels if label not in names]
     if without:
         counted = set(labels) == {str(number + 1) for number in range(len(names))}
+        advice = "correct the file or data.source.names"
+        if counted:
+            advice = (
+                "the labels of the lists are counted from 1, so begin each line of a text with its "
+                "label, or a list in JSON with an empty name for label 0"
+            )
         raise TailproofError(
-            f"{file} has {len(names)} names, but none for {listed(list(map(repr, without)))}, "
-            f"{EXPECTED}"
-            + ("; the labels of the lists are counted from 1" if counted else "")
-            + ": correct data.source.names"
+            f"{file} has {quantity(len(names), 'name')}, but none for "
+            f"{listed(list(map(repr, without)))}, {EXPECTED}: {advice}"
         )
     counts = Counter(names[label] for label in labels)
     return {

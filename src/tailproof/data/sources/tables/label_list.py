@@ -73,7 +73,7 @@ class LabelList:
             several = self._separator != " " and self._separator in label
             fault = None
             if not path or not label:
-                fault = f"is '{line[:80]}', expected an image and its label"
+                fault = f"is '{line[:80]}', expected an image and its label: correct or remove it"
             elif several or SEVERAL.fullmatch(label):
                 fault = f"has several labels ('{label}'), expected one: keep one of them"
             yield Entry(number, path, label, fault)

@@ -68,10 +68,10 @@ def report_lookalikes(name: str, column: LabelColumn, table: str) -> list[str]:
             f"hyphens, underscores or zeros: {listed(groups, SHOWN)}; they are read as different "
             "values: correct the table if they mean the same"
         )
-    for sentence, values in _damaged(counts):
+    for what, values, advice in _damaged(counts):
         if values:
             shown = listed(list(map(_shown, values)), SHOWN)
-            warnings.append(f"{table}: the column '{name}' has {shown}: {sentence}")
+            warnings.append(f"{table}: the column '{name}' has {what}: {shown}; {advice}")
     return warnings
 
 
@@ -117,21 +117,22 @@ def _shown(value: str) -> str:
     return f"'{value}'" if value.isprintable() else ascii(value)
 
 
-def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
+def _damaged(counts: Mapping[str, int]) -> Iterator[tuple[str, list[str], str]]:
+    """Yield what looks like a mistake of a program, the values, and what to do."""
     yield (
-        "this text was once decoded with the wrong encoding; correct the table, and save it as "
-        "UTF-8",
+        "text that was once decoded with the wrong encoding",
         [value for value in counts if "\ufffd" in value or _was_decoded_twice(value)],
+        "correct the table, and save it as UTF-8",
     )
     yield (
-        "these words mix Latin letters with Cyrillic or Greek ones that look alike; correct the "
-        "table if this is a mistake",
+        "words that mix Latin letters with Cyrillic or Greek ones",
         [value for value in counts if not value.isascii() and _mixes_scripts(value)],
+        "correct the table if this is a mistake",
     )
     yield (
-        "a spreadsheet shortened these long numbers, so different ones may look the same; save "
-        "the table again with this column as text",
+        "long numbers that a spreadsheet shortened, so that different ones may look the same",
         [value for value in counts if ROUNDED.fullmatch(value)],
+        "save the table again with this column as text",
     )
 
 

@@ -169,9 +169,10 @@ class FileFinder:
         near = " and ".join(f"'{name}'" for name in match.near[:3])
         others = ", ".join(f"'{listed[row]}'" for row, _ in found.missing[1:SHOWN])
         packed = describe_packed(self._root / listed[row])
+        verb = "is" if len(found.missing) == 1 else "are"
         return TailproofError(
             f"{where(row)}: {self._root / listed[row]} does not exist ({len(found.missing)} of "
-            f"{len(listed)} listed images are missing"
+            f"{quantity(len(listed), 'listed image')} {verb} missing"
             + (f", also {others}" if others else "")
             + (f"; {near} may be meant" if near else "")
             + "): "

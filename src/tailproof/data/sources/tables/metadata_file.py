@@ -59,12 +59,15 @@ def image_column(columns: Sequence[str], file: Path, wanted: str | None) -> str:
             "one of them"
         )
     lists = [name for name in columns if name.endswith("file_names")]
-    advice = (
-        f"; '{lists[0]}' contains several images per row, which is not supported" if lists else ""
-    )
+    advice = "set data.source.image to the column of the images' file names"
+    if lists:
+        advice = (
+            f"'{lists[0]}' contains several images per row, which is not supported: write one row "
+            "per image"
+        )
     raise TailproofError(
         f"{file} has no column 'file_name'{suggestion('file_name', columns)}; its columns are: "
-        f"{', '.join(map(str, columns))}{advice}"
+        f"{', '.join(map(str, columns))}; {advice}"
     )
 
 
@@ -181,7 +184,8 @@ class MetadataFile:
             if column not in seen:
                 raise TailproofError(
                     f"{file} has no key '{column}'{suggestion(column, seen)}; its keys are: "
-                    f"{', '.join(seen)} (correct image, ranks or group in data.source)"
+                    f"{', '.join(seen)} (correct the names of columns in data.source, such as "
+                    "ranks and group, or in data.context)"
                 )
 
     def _parquet_rows(self) -> Iterator[MetadataRow]:

@@ -96,8 +96,11 @@ def drop_missing(
         found = "; ".join(
             f"'{value}' in {listed(cells, 8)}" for value, cells in list(undecided.items())[:5]
         )
+        setting = "set data.source.missing"
+        if isinstance(missing, dict):
+            setting = "set these columns in data.source.missing"
         raise TailproofError(
-            f"{table}: {found}: these cells may mean 'no value'; set data.source.missing to "
+            f"{table}: {found}: these cells may mean 'no value'; {setting} to "
             f"{as_yaml(list(undecided))} if they do, or to [] if they are names"
         )
     return warnings + [

@@ -38,11 +38,11 @@ def pools_of(name: str, column: LabelColumn, table: str, where: Where) -> list[s
         if kinds[value] is None
     ]
     if empty:
-        problems.append(f"no value in {len(empty)} rows (first at {where(empty[0])})")
+        problems.append(f"no value in {quantity(len(empty), 'row')} (first at {where(empty[0])})")
     if problems:
         raise TailproofError(
             f"{table}: the column '{name}' of data.source.split has {listed(problems)}, expected "
-            f"{EXPECTED}: rename these values, or leave out data.source.split"
+            f"{EXPECTED}: correct these cells, or leave out data.source.split"
         )
     pools = {value: POOLS[kind] for value, kind in kinds.items() if kind}
     for pool, word in ((TRAIN, "train"), (HELD_OUT, "test")):
@@ -100,8 +100,9 @@ def pools_of_lists(
                 problems.append(f"{file}, line {line}: '{name}' is also in {lists[pools[path]]}")
     unlisted = [path for path in paths if path not in pools]
     if unlisted and not problems:
+        verb = "is" if len(unlisted) == 1 else "are"
         problems.append(
-            f"{len(unlisted)} of {len(paths)} images of the table are in no list of "
+            f"{len(unlisted)} of {quantity(len(paths), 'image')} of the table {verb} in no list of "
             f"data.source.lists ({listed(unlisted)})"
         )
     if problems:

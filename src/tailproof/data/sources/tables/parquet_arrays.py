@@ -6,6 +6,7 @@ import numpy as np
 
 from tailproof.data.multiband import encode_bands, load_array
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import listed, quantity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,15 +40,17 @@ def from_lists(cell: "pa.Scalar", shape: list[int] | None, bands: str) -> bytes:
     while _is_list(values.type):
         lengths = pc.unique(pc.list_value_length(values)).to_pylist()
         if len(lengths) != 1 or lengths[0] is None:
+            shown = ["null" if length is None else str(length) for length in lengths]
             raise TailproofError(
-                f"its lists of axis {len(axes)} have the lengths "
-                f"{', '.join(map(str, lengths[:4]))}, expected one length: correct the array"
+                f"its lists of axis {len(axes)} have the lengths {listed(shown, 4)}, expected one "
+                "length: correct the array"
             )
         values = values.flatten()
         axes.append(lengths[0])
     if values.null_count:
         raise TailproofError(
-            f"{values.null_count} of its pixels are null: replace them with numbers"
+            f"{quantity(values.null_count, 'of its pixels is', 'of its pixels are')} null: replace "
+            "null with numbers"
         )
     numbers = values.to_numpy(zero_copy_only=False)
     if len(axes) == 1:

@@ -180,8 +180,8 @@ class ParquetTable:
                     expected = (
                         f"text or whole numbers below {EXACT}"
                         if kind.names is None
-                        else f"0 to {len(kind.names) - 1}, the classes in its schema, or -1 for no "
-                        "label"
+                        else f"0 to {len(kind.names) - 1}, the numbers of its classes, or -1 for "
+                        "no label"
                     )
                     raise TailproofError(
                         f"{self.path}, row {row + offset}: its column '{column}' contains "
@@ -193,10 +193,13 @@ class ParquetTable:
         if name not in self.schema.names:
             raise TailproofError(
                 f"{self.path} has no column '{name}'{suggestion(name, self.schema.names)}; its "
-                f"columns are: {', '.join(self.schema.names)}"
+                f"columns are: {', '.join(self.schema.names)} (correct the names of columns in "
+                "data.source, such as ranks and group, or in data.context)"
             )
-        if self.schema.names.count(name) > 1:
-            raise TailproofError(f"{self.path} has two columns with the name '{name}': rename one")
+        if (count := self.schema.names.count(name)) > 1:
+            raise TailproofError(
+                f"{self.path} has {count} columns with the name '{name}': rename all but one"
+            )
         return self.schema.field(name)
 
     @contextmanager

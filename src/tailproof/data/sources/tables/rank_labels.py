@@ -42,9 +42,11 @@ class Labels:
         """
         for rank, column in self.columns.items():
             if not column.names:
+                advice = "remove it from data.source.ranks"
+                if len(self.columns) == 1:
+                    advice = "add labels, or correct data.source.ranks"
                 raise TailproofError(
-                    f"{source}: no row has a label in the column '{rank}': remove it from "
-                    "data.source.ranks"
+                    f"{source}: no sample has a label at the rank '{rank}': {advice}"
                 )
         ranks = list(self.columns)
         for depth, fine in enumerate(ranks):

@@ -3,7 +3,12 @@
 import json
 from pathlib import Path, PurePosixPath
 
-from tailproof.data.sources.advised_commands import import_command, python_command, python_text
+from tailproof.data.sources.advised_commands import (
+    import_command,
+    python_command,
+    python_text,
+    read_table_code,
+)
 from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import split_kinds
 from tailproof.data.sources.tables.column_roles import find_roles
@@ -28,14 +33,16 @@ def _describe_one_hot(root: Path, table: Table, tables: Tables) -> str:
         for other in tables.faulty
         if other.roles.one_hot == names and other.filename == table.filename
     ]
-    read = _read_all(root, alike) if len(alike) > 1 else f"t = {_read_csv(root / table.path)}"
+    read = _read_all(root, alike) if len(alike) > 1 else f"t = {read_table_code(root / table.path)}"
     others = [
         other
         for other in [*tables.unlabelled, *tables.labelled]
         if table.filename in other.columns and other.rows == table.rows
     ]
     if others and len(alike) == 1:
-        read += f".merge({_read_csv(root / others[0].path)}, on={python_text(table.filename)})"
+        read += (
+            f".merge({read_table_code(root / others[0].path)}, on={python_text(table.filename)})"
+        )
     code = (
         f'import pandas as p; {read}; t["label"] = t[{json.dumps(names)}].idxmax(axis=1); '
         f"t.to_csv({python_text(written)}, index=False)"
@@ -59,16 +66,12 @@ def _read_all(root: Path, tables: list[Table]) -> str:
         for table, kind in zip(tables, sets, strict=True)
     ]
     name = json.dumps(tables[0].filename)
+    read = read_table_code(root / tables[0].path, python_text(f"{root}/") + " + f")
     split = ", split=s" if None not in sets else ""
     return (
-        f"t = p.concat([{_read_csv(root, ' + f')}.assign(**{{{name}: lambda t, d=d: d + "
+        f"t = p.concat([{read}.assign(**{{{name}: lambda t, d=d: d + "
         f"t[{name}]}}{split}) for f, d, s in {json.dumps(entries)}])"
     )
-
-
-def _read_csv(file: Path, rest: str = "") -> str:
-    path = python_text(f"{file}/" if rest else file)
-    return f"p.read_csv({path}{rest}, skipinitialspace=True)"
 
 
 def describe_join(root: Path, table: Table, tables: Tables) -> str | None:
@@ -84,9 +87,10 @@ def describe_join(root: Path, table: Table, tables: Tables) -> str | None:
         ]
         if not (labels and keys):
             continue
-        read, other = python_text(root / table.path), python_text(root / path)
+        read = read_table_code(root / table.path, dtype="str")
+        other = read_table_code(root / path, dtype="str")
         code = (
-            f"import pandas as p; t = p.read_csv({read}).merge(p.read_csv({other}), "
+            f"import pandas as p; t = {read}.merge({other}, "
             f"on={json.dumps(keys)}); t.to_csv({python_text(written)}, index=False)"
         )
         return (

@@ -10,7 +10,12 @@ from posixpath import normpath
 from typing import Any
 
 from tailproof.data.image_formats import SUFFIXES
-from tailproof.data.sources.advised_commands import import_command, python_command, python_text
+from tailproof.data.sources.advised_commands import (
+    import_command,
+    python_command,
+    python_text,
+    read_table_code,
+)
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.folder_layout import new_table
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
@@ -24,7 +29,7 @@ from tailproof.data.sources.tables.table_advice import (
     describe_fault,
     describe_join,
 )
-from tailproof.data.sources.tables.text_table import TextTable
+from tailproof.data.sources.tables.text_table import TextTable, find_encoding, marked_encoding
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_bytes
@@ -130,7 +135,8 @@ def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None)
             f"{', '.join(names)}: correct --label"
         )
     if len(paths) > TABLES:
-        tables.notes.append(f"{len(paths) - TABLES} more text files were not examined")
+        more = quantity(len(paths) - TABLES, "more text file was", "more text files were")
+        tables.notes.append(f"{more} not examined")
     return tables
 
 
@@ -141,12 +147,7 @@ def _read_columns(file: Path) -> tuple[dict[str, Column], str | None, int]:
         TailproofError: it is no table of text.
     """
     content = read_bytes(file, limit=LARGEST)
-    encoding = None
-    if not content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            encoding = "cp1252"
+    encoding = None if marked_encoding(content) != "utf-8-sig" else find_encoding(content)
     header = TextTable(file, [], encoding).header
     names = [name for name in dict.fromkeys(header) if name and header.count(name) == 1]
     if not 2 <= len(names) <= WIDEST:
@@ -221,8 +222,8 @@ def _describe_folders(
             continue
         written = new_table(places.root / root)
         code = (
-            f"import pandas as p; t = p.read_csv({python_text(places.root / path)}, dtype=str, "
-            f'sep=None, engine="python"); t["filename"] = t[{python_text(name)}].str.replace('
+            f"import pandas as p; t = {read_table_code(places.root / path, dtype='str')}; "
+            f't["filename"] = t[{python_text(name)}].str.replace('
             f'"\\\\", "/") + "/" + t.pop({python_text(filename)}); '
             f"t.drop(columns={python_text(name)}).to_csv({python_text(written)}, index=False)"
         )
@@ -259,8 +260,7 @@ def _find_boxes(root: Path, table: Table) -> None:
     if boxes:
         written = new_table((root / table.path).parent)
         code = (
-            f"import pandas as p; t = p.read_csv({python_text(root / table.path)}, sep=None, "
-            f'engine="python"); {boxes.conversion}; '
+            f"import pandas as p; t = {read_table_code(root / table.path)}; {boxes.conversion}; "
             f"t.to_csv({python_text(written)}, index=False)"
         )
         roles.fault = roles.fault or (
@@ -537,6 +537,6 @@ def _notes_of_others(tables: Tables, used: list[Table]) -> Iterator[str]:
         if table not in used:
             yield (
                 f"{table.path} lists {quantity(table.rows, 'row')} too, with the label "
-                f"'{table.roles.ranks[-1]}': not used; name the table to import it instead"
+                f"'{table.roles.ranks[-1]}': not used; to use it instead, import it by its path"
             )
     yield from tables.notes

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tailproof.data.image_formats import SUFFIXES
 from tailproof.runtime.errors import TailproofError, suggestion
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 from tailproof.untrusted_files import other_kind, read_bytes
 
 LARGEST = 2**30  # bytes
@@ -57,6 +57,9 @@ class TextTable:
     Attributes:
         file: the file.
         header: the names of the columns, without trailing empty ones.
+        separator: what separates its cells.
+        encoding: the encoding of its text.
+        start: number of lines before the header.
         comments: number of lines with a comment; complete after the rows were read.
     """
 
@@ -74,24 +77,24 @@ class TextTable:
         self.file = file
         self.comments = 0
         self._content = read_bytes(file, limit=LARGEST)
-        self._encoding = encoding or marked_encoding(self._content)
+        self.encoding = encoding or marked_encoding(self._content)
         self._refuse_other_files()
         lines = list(islice(self._lines(), SEARCHED_LINES))
         separators, start = tuple(SEPARATORS), 0
         if lines and (match := SEPARATOR_LINE.fullmatch(lines[0])):
             separators, start = (match[1], *SEPARATORS), 1
-        start, self._separator = self._find_header(lines, start, separators, columns)
-        self.header = _names(lines[start:], self._separator)
-        self._spaced = any(f'{self._separator} "' in line for line in lines)
+        start, self.separator = self._find_header(lines, start, separators, columns)
+        self.header = _names(lines[start:], self.separator)
+        self._spaced = any(f'{self.separator} "' in line for line in lines)
         self._positions = [
             self._position(name, columns, lines, start + 1, separators) for name in columns
         ]
-        self._start = start
+        self.start = start
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header with the cells of `columns`; blank rows are skipped."""
         width, first = len(self.header), self._positions[0]
-        records = self._records(self._start)
+        records = self._records(self.start)
         next(records)
         numbered: bool | None = None  # whether rows begin with a number that the header lacks
         for line, cells in records:
@@ -101,7 +104,7 @@ class TextTable:
                 del cells[0]
             while len(cells) > width and not cells[-1].strip():
                 cells.pop()
-            if self._separator == "|" and all(RULE.fullmatch(cell.strip()) for cell in cells):
+            if self.separator == "|" and all(RULE.fullmatch(cell.strip()) for cell in cells):
                 continue
             if len(cells) == width and cells[first].strip():
                 yield Row(line, [cells[position] for position in self._positions])
@@ -114,12 +117,12 @@ class TextTable:
             elif cells[0].lstrip().startswith("#"):
                 self.comments += 1
             else:
-                separator = SEPARATORS.get(self._separator, f"'{self._separator}'")
+                separator = SEPARATORS.get(self.separator, f"'{self.separator}'")
                 yield Row(
                     line,
                     [],
-                    f"has {len(cells)} cells, but the header has {width}: look for a {separator} "
-                    "that needs quotes, or for a truncated line",
+                    f"has {quantity(len(cells), 'cell')}, but the header has {width}: look for a "
+                    f"{separator} that needs quotes, or for a truncated line",
                 )
 
     def _find_header(
@@ -136,6 +139,11 @@ class TextTable:
             self.comments += comment
             if lines[number].strip() and not comment:
                 return number, separator
+        if len(lines) == SEARCHED_LINES:
+            raise TailproofError(
+                f"{self.file} has no header in its first {SEARCHED_LINES} lines, which are blank "
+                "or comments: remove them"
+            )
         raise TailproofError(
             f"{self.file} is empty, expected a header and one row per image: save the table again"
         )
@@ -152,7 +160,9 @@ class TextTable:
         if len(places) == 1:
             return places[0]
         if places:
-            raise TailproofError(f"{self.file} has two columns with the name '{name}': rename one")
+            raise TailproofError(
+                f"{self.file} has {len(places)} columns with the name '{name}': rename all but one"
+            )
         later = [
             number
             for number in range(line, len(lines))
@@ -168,7 +178,8 @@ class TextTable:
         if listed_files:
             raise TailproofError(
                 f"{self.file} has no header: its first line lists the image '{listed_files[0]}'; "
-                f"write a line with the names of the columns above it, such as {','.join(columns)}"
+                "write a line with the names of the columns above it, such as "
+                f"{self.separator.join(columns)}"
             )
         blanks = len(self.header) == 1 and " " in self.header[0]
         raise TailproofError(
@@ -177,14 +188,15 @@ class TextTable:
             + (
                 "(spaces do not separate columns: save the table with commas)"
                 if blanks
-                else "(correct filename, ranks or group in data.source)"
+                else "(correct the names of columns in data.source, such as ranks and group, or in "
+                "data.context)"
             )
         )
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines of the text, with their ends."""
         with self._readable():
-            yield from io.TextIOWrapper(io.BytesIO(self._content), self._encoding, newline="")
+            yield from io.TextIOWrapper(io.BytesIO(self._content), self.encoding, newline="")
 
     def _records(self, start: int) -> Iterator[tuple[int, list[str]]]:
         """Yield the first line and the cells of each record from a line on."""
@@ -192,7 +204,7 @@ class TextTable:
         try:
             reader = csv.reader(
                 islice(self._lines(), start, None),
-                delimiter=self._separator,
+                delimiter=self.separator,
                 strict=True,
                 skipinitialspace=self._spaced,
             )
@@ -209,7 +221,7 @@ class TextTable:
     def _refuse_other_files(self) -> None:
         if kind := other_kind_of_table(self._content):
             raise TailproofError(f"{self.file} is {kind}")
-        if self._encoding == "utf-8-sig" and b"\0" in self._content:
+        if self.encoding == "utf-8-sig" and b"\0" in self._content:
             raise TailproofError(
                 f"{self.file} contains zero bytes: it is a binary file, or UTF-16 text without a "
                 "byte order mark; save the table as 'CSV UTF-8'"
@@ -224,8 +236,10 @@ class TextTable:
 
     def _undecodable(self) -> str:
         """Name the first line that is not text; the stream decodes blocks, not lines."""
-        if self._encoding != "utf-8-sig":
-            return f"{self.file} is not {self._encoding} text: correct data.source.encoding"
+        if self.encoding != "utf-8-sig":
+            marked = marked_encoding(self._content) == self.encoding
+            advice = "save it as 'CSV UTF-8'" if marked else "correct data.source.encoding"
+            return f"{self.file} is not {self.encoding} text: {advice}"
         for number, line in enumerate(self._content.splitlines(), start=1):
             try:
                 line.decode()
@@ -245,6 +259,18 @@ def other_kind_of_table(content: bytes) -> str:
     """Say what content is instead of a text table, and what to do; empty if it may be one."""
     kinds = (kind for start, kind in OTHER_FILES.items() if content.startswith(start))
     return next(kinds, "") or other_kind(content)
+
+
+def find_encoding(content: bytes) -> str | None:
+    """Return the encoding of a text that is not UTF-8, by its byte order mark or else cp1252."""
+    marked = marked_encoding(content)
+    if marked != "utf-8-sig":
+        return marked
+    try:
+        content.decode(marked)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return None
 
 
 def marked_encoding(content: bytes) -> str:
