@@ -14,7 +14,7 @@ from tailproof.config.targets import Target
 from tailproof.diagnosis.compare_runs import compare
 from tailproof.diagnosis.context import Context
 from tailproof.diagnosis.curves import Curve, noise_of
-from tailproof.diagnosis.detectors.sweeps import sweep_ceiling
+from tailproof.diagnosis.detectors.sweeps import costly_regularisation, sweep_ceiling
 from tailproof.diagnosis.diagnose import diagnose
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import soften
@@ -193,6 +193,18 @@ def test_of_a_metric_that_falls_the_lowest_point_of_a_sweep_is_best():
     (ceiling,) = sweep_ceiling(RunSet(runs, target=0.01))
     assert ceiling.evidence["best"] == "1"
     assert ceiling.cost["points_lost"] == pytest.approx(0.28)
+
+
+def test_a_setting_that_raises_a_loss_costs_no_points():
+    decays = (0.0, 0.1, 0.2, 0.3, 0.4)
+    runs = [
+        DiagnosedRun(str(decay), settings={"optimizer.weight_decay": decay}, metric="val_loss",
+                     best=1 + decay, train=0.5 + 2 * decay)
+        for decay in decays
+    ]  # fmt: skip
+    (costly,) = costly_regularisation(RunSet(runs))
+    assert costly.cost == {"val_loss": pytest.approx(0.4)}
+    assert "val_loss rises by 0.4" in costly.title
 
 
 @pytest.mark.parametrize(("sharpened", "told"), [(1.0, False), (3.0, True)])

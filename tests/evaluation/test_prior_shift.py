@@ -120,4 +120,4 @@ def test_images_of_another_kind_are_not_adapted_to():
     )
     many, _ = images(rng, np.array([0.7, 0.1, 0.05, 0.05, 0.05, 0.05]), 500)
     found = estimate_shares(posterior(many, uniform), uniform, lacking)
-    assert not found.trusted and "tune lacks" in found.reason
+    assert not found.trusted and "fewer than two images in tune" in found.reason

@@ -16,6 +16,7 @@ from tailproof.config.splits import SPLITS
 from tailproof.evaluation.deployment import Deployment
 from tailproof.files import read_json, write_json
 from tailproof.model_card.card import OURS, card_of, example_of, write_card
+from tailproof.model_card.card_metrics import hub_results
 from tailproof.model_card.expert_facts import ExpertFacts
 from tailproof.model_card.prose import limitations
 from tailproof.model_card.rejection_rules import deployment_of
@@ -184,6 +185,12 @@ def test_a_card_says_what_is_known_and_nothing_else(facts, table, tmp_path):
     assert "mean of" not in card and "classes with a medium" not in card
     assert not any("8.0 %" in text for text in limitations(facts)), "the temperature helped"
     assert not [line for line in card.splitlines() if line.endswith(" ")]
+
+
+def test_a_metric_without_an_interval_has_none_in_its_name(facts):
+    top1 = facts.metrics["experts"]["own"]["seeds"]["3"]["test"]["top1"]
+    top1 |= {"low": top1["value"], "high": top1["value"]}
+    assert "top-1 accuracy" in [result["metric_name"] for result in hub_results(facts)]
 
 
 def test_calibration_that_made_things_worse_is_reported(facts, table):

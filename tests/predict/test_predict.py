@@ -159,7 +159,7 @@ def test_images_that_are_not_square_must_have_their_size(tmp_path, capsys):
     right, wrong = (picture(tmp_path / f"{size}.png", (size, 32)) for size in (40, 41))
     whole, rows, lines = predicted(capsys, expert, right, wrong)
     assert not whole and [row["file"] for row in rows] == [str(right)]
-    assert re.search(r"41\.png: .*expected 32×40.*found 32×41", lines[0])
+    assert re.search(r"41\.png: .*height of 32 and a width of 40 .*found 32 and 41", lines[0])
 
 
 def test_several_ranks(tmp_path, capsys):

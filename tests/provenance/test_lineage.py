@@ -213,7 +213,7 @@ def test_raw_files_are_counted_and_compared(changed):
     Path("images/b.png").write_text("c")
     assert item().notes == ("images/b.png is altered",)
     shutil.rmtree("images")
-    assert " 2 " in item().notes[0] and "images" in item().notes[0]
+    assert "2 raw" in item().notes[0] and "images" in item().notes[0]
     raw.unlink()
     assert item().files is None
     (note,) = item().notes

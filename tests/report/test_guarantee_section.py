@@ -35,7 +35,7 @@ def test_the_numbers_are_those_of_the_file(results):
 def test_what_cannot_be_promised_says_what_it_takes(results):
     lines = {(label, tag): cells for label, tag, *cells in texts(section(results).risks)}
     tune = results.guarantees["rows"]["tune"]
-    assert lines["1 %", "all"] == [f"no: {tune:,} of 230 samples", "–", "–", "–"]
+    assert lines["1 %", "all"] == [f"no: {tune:,} of 230 needed", "–", "–", "–"]
 
 
 def test_a_broken_promise_is_marked(results):

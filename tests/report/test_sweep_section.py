@@ -74,3 +74,13 @@ def test_of_losses_the_lowest_is_the_strongest():
     heats = [cell.heat for row in found.maps[0].rows for cell in row.cells]
     assert heats == pytest.approx([2 / 3, 1, 0, 1 / 3])
     assert "points" not in found.points.head[-4], "a loss is not a percentage"
+
+
+@pytest.mark.parametrize(
+    ("monitor", "gap"),
+    [("val_balanced_accuracy", "gap train − val"), ("val_loss", "gap val − train")],
+)
+def test_a_gap_is_positive_where_train_is_better(monitor, gap):
+    sweep = Sweep(grid={"epochs": [1, 2]})
+    head = section(sweep, selection(sweep, [0.5, 0.4], monitor)).points.head
+    assert [name for name in head if name.startswith(gap)]

@@ -57,7 +57,7 @@ def test_a_broken_or_missing_promise_is_marked(results):
     kept = [row.cells[-1] for row in section(results).experts.rows]
     assert kept[0].main.text == "no" and kept[0].strong
     needed = own["answers"][1]["fits"]["0"]["needed"]
-    assert kept[1].main.text == f"no: 700 of {needed:,} samples"
+    assert kept[1].main.text == f"no: 700 of {needed:,} needed"
 
 
 def test_known_images_alone_have_no_table_of_scores(results):

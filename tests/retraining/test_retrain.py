@@ -279,7 +279,7 @@ def test_unknown_classes_are_listed_together(project):
         ("sample,label\n1,x\n", "'sample_id'.*did you mean 'sample'"),
         ("sample_id,lable\n1,x\n", "'label'.*did you mean 'lable'"),
         ("sample_id,label\n1,x\n1,y\n", "different labels.*1 sample"),
-        ("sample_id,label\n1,x,y\n2\n", "2 rows.*row 1, 2"),
+        ("sample_id,label\n1,x,y\n2\n", "2 rows.*rows 1, 2"),
         ('sample_id,label\n1,"x\n', "quote"),
         (b"sample_id,label\n1,\xff\n", "UTF-8"),
     ],

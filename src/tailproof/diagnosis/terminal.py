@@ -45,7 +45,8 @@ def _print_reading(reading: Reading, console: Console) -> None:
         why = f" ({_printable(column.why)})" if column.why else ""
         lines.append(f"{column.read_as:{width}}  from {_printable(column.name)}{unit}{why}")
     if len(read) > _MOST_COLUMNS:
-        lines.append(f"and {len(read) - _MOST_COLUMNS:,} more columns")
+        more = quantity(len(read) - _MOST_COLUMNS, "more column")
+        lines.append(f"and {more}")
     if left_out := [column for column in reading.columns if not column.read_as]:
         names = [
             f"{_printable(c.name) or 'without a name'} ({_printable(c.why)})" for c in left_out

@@ -120,7 +120,8 @@ def _mean_task(tasks: dict[str, Task], folds: Mapping[str, FoldFiles], config: E
         if tasks[other].rank_classes != tasks[first].rank_classes:
             raise TailproofError(
                 f"{folds[other].manifest} and {folds[first].manifest} have different classes, but "
-                f"folds are of the same images: run `snakemake --forcerun prepare` for all folds"
+                "folds are of the same images: run `snakemake --cores all --forcerun prepare` for "
+                "all folds"
             )
     counts = np.mean([task.train_counts for task in tasks.values()], axis=0)
     return replace(tasks[first], train_counts=counts, groups=class_groups(counts, config))
@@ -167,7 +168,7 @@ def _groups_by_sample(folds: Mapping[str, FoldFiles]) -> dict[str, str]:
         if not read_parquet(other, list(SAME_IN_ALL)).equals(first):
             raise TailproofError(
                 f"{other} and {origin} list different images, so the images changed between the "
-                "folds: run `snakemake --forcerun prepare` for all folds"
+                "folds: run `snakemake --cores all --forcerun prepare` for all folds"
             )
     return dict(zip(first["sample_id"].to_pylist(), first["group"].to_pylist(), strict=True))
 
@@ -181,7 +182,7 @@ def _check_tested_once(
         if other != name:
             raise TailproofError(
                 f"sample '{sample}' is in test of '{name}' and of '{other}', expected one fold: "
-                "run `snakemake --forcerun split` for all folds"
+                "run `snakemake --cores all --forcerun split` for all folds"
             )
     for files in folds.values():
         used = read_parquet(files.splits, ["sample_id"])["sample_id"].to_pylist()
@@ -189,7 +190,7 @@ def _check_tested_once(
         if untested is not None:
             raise TailproofError(
                 f"{files.splits} has the sample '{untested}', which no fold of {', '.join(folds)} "
-                "tests: run `snakemake --forcerun split` for all folds"
+                "tests: run `snakemake --cores all --forcerun split` for all folds"
             )
 
 

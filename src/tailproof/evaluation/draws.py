@@ -40,7 +40,7 @@ def compare_draws(
             if list(draw[kind]) != list(read[first][kind]):
                 raise TailproofError(
                     f"{metrics[name]} and {metrics[first]} have different {kind}: run `snakemake "
-                    "--forcerun evaluate` for all draws"
+                    "--cores all --forcerun evaluate` for all draws"
                 )
     result: dict[str, Any] = {
         "target": read[first]["target"],

@@ -13,6 +13,7 @@ from scipy.special import gammaincinv, logsumexp
 from tailproof.calibration.metrics import log_probabilities
 from tailproof.evaluation.bootstrap import finite_or_none
 from tailproof.evaluation.probabilities import Prediction
+from tailproof.text import quantity
 
 STRONGEST = 3.0
 SMOOTHING = 0.5
@@ -179,14 +180,15 @@ def estimate_shares(
         return EstimatedShares(
             assumed,
             False,
-            f"{len(log_p):,} images are too few to estimate the shares of {free + 1:,} classes",
+            f"{quantity(len(log_p), 'image')} {'is' if len(log_p) == 1 else 'are'} too few to "
+            f"estimate the shares of {free + 1:,} classes",
         )
     checked = ~np.isnan(known.mean)
     if estimated[checked].sum() < LEAST_CHECKED:
         return EstimatedShares(
             assumed,
             False,
-            "too many of the images seem to be of classes that tune lacks",
+            "too many of the images seem to be of classes with fewer than two images in tune",
         )
     deviations = _deviations(confidence, estimated, known, checked)
     if abs(deviations) > MOST_DEVIATIONS:

@@ -50,8 +50,9 @@ def hub_results(facts: MeasuredFacts) -> list[dict[str, Any]]:
     return [
         {
             "metric_type": metric.hub_type,
-            "metric_name": f"{metric.title}, 95 % interval "
-            f"{format_interval(value['low'], value['high'], HUB_FORM)}",
+            "metric_name": ", 95 % interval ".join(
+                filter(None, (metric.title, format_interval(value["low"], value["high"], HUB_FORM)))
+            ),
             "metric_value": value["value"],
         }
         for metric in _card_metrics(facts)

@@ -9,7 +9,7 @@ from tailproof.evaluation.registry import METRICS
 from tailproof.model_card.card_metrics import MeasuredFacts, estimate
 from tailproof.model_card.expert_facts import CARD_SPLIT, ExpertFacts
 from tailproof.number_format import format_estimate
-from tailproof.text import listed
+from tailproof.text import listed, quantity
 
 COLOURS = {"L": "greyscale", "RGB": "colour"}
 NAMES_LISTED = 20
@@ -63,7 +63,7 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
     own = facts.config["tailproof"].get("inputs") or [facts.config["pretrained_cfg"]]
     channels = own[0]["input_size"][0]
     pixels = dict.fromkeys("×".join(map(str, taken["input_size"][1:])) for taken in own)
-    colour = COLOURS.get(facts.manifest["mode"], f"{channels} channels")
+    colour = COLOURS.get(facts.manifest["mode"], quantity(channels, "channel"))
     exported = {"last": "the last", "best": f"the best by {recipe['monitor']}"}[recipe["export"]]
     trained, total = run["trained_parameters"], run["parameters"]
     count = f"{total:,}" if trained == total else f"{trained:,} of {total:,}"
@@ -76,8 +76,8 @@ def _of_network(facts: ExpertFacts) -> dict[str, str]:
         "Distilled": _options(recipe["distill"]) if recipe["distill"] else "",
         "Optimizer": _with_options(recipe["optimizer"]),
         "Schedule": _with_options(recipe["schedule"]),
-        "Length": f"{run['epochs']} epochs{stopped}, batches of {recipe['batch_size']}, "
-        f"{facts.config['tailproof']['precision']}",
+        "Length": f"{quantity(run['epochs'], 'epoch')}{stopped}, "
+        f"batches of {recipe['batch_size']}, {facts.config['tailproof']['precision']}",
         "Weights": f"epoch {facts.config['tailproof']['epoch']}, {exported}",
         "Images": f"{' and '.join(pixels)} pixels, {colour}",
         "Augmentation": _options(recipe["augmentation"] | _mixing(recipe["mixing"])) or "none",
@@ -103,8 +103,8 @@ def limitations(facts: ExpertFacts) -> list[str]:
     if few := facts.metrics["groups"]["few"]:
         sentences.append(
             f"{_classes(len(few))} fewer than {facts.evaluation.few_shot} training images: "
-            f"{listed(few, NAMES_LISTED)}. Their mean accuracy on {CARD_SPLIT} is "
-            f"{estimate(facts, 'few_accuracy')}."
+            f"{listed(few, NAMES_LISTED)}. {'Its' if len(few) == 1 else 'Their mean'} accuracy on "
+            f"{CARD_SPLIT} is {estimate(facts, 'few_accuracy')}."
         )
     if facts.splits["classes_under_10_training_samples"]:
         sentences.append(small_class_sentence(facts.splits, len(facts.classes)))

@@ -15,7 +15,6 @@ from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.raw_logits import check_classes
 from tailproof.runtime.errors import TailproofError
-from tailproof.text import quantity
 from tailproof.untrusted_text import printable
 
 COMPARED = 200
@@ -74,9 +73,10 @@ def images_of(
     manifest = Path(folder).resolve().parents[2] / "shards" / "manifest.json"
     if not manifest.is_file():
         raise TailproofError(
-            f"{folder} is a copy outside its experiment, so there are no images of "
-            f"{COMPARED_SPLIT} to compare the file with the expert: name images with --images, or "
-            "give results/NAME/experts/EXPERT/seed-S"
+            f"{folder} is a copy outside its experiment, or the experiment has no shards here, so "
+            f"there are no images of {COMPARED_SPLIT} to compare the file with the expert: name "
+            "images with --images, or give results/NAME/experts/EXPERT/seed-S of a project that "
+            "has the shards"
         )
     verify(manifest, split)
     rows = Split(manifest, split)
@@ -107,7 +107,7 @@ def _given(expert: LoadedExpert, places: list[str]) -> Images:
             pixels.append(prepared)
     if not pixels:
         raise TailproofError(
-            f"--images has {quantity(len(files), 'file')}, but none can be read: name other images"
+            "no image of --images can be read: see the messages above, or name other images"
         )
     return Images("given images", pixels)
 

@@ -90,8 +90,8 @@ def run_file(session: Any, images: Images) -> dict[str, Array]:
     joined = list(map(np.concatenate, zip(*batches, strict=True)))
     if not all(np.isfinite(values).all() for values in joined):
         raise TailproofError(
-            "the file would compute numbers that are not finite, so it is not written: leave out "
-            "--int8, or use `tailproof predict`"
+            "the file would compute numbers that are not finite, so it is not written: use "
+            "`tailproof predict`, or leave out --int8 if you gave it"
         )
     return {output.name: values for output, values in zip(outputs, joined, strict=True)}
 

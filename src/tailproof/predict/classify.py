@@ -20,7 +20,13 @@ from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
 from tailproof.predict.network import FEATURES
 from tailproof.predict.option_rules import SCORE, Options
-from tailproof.predict.promises import RiskRejector, RollUpColumns, SetColumns, no_groups
+from tailproof.predict.promises import (
+    WITHOUT_GROUPS,
+    RiskRejector,
+    RollUpColumns,
+    SetColumns,
+    no_groups,
+)
 from tailproof.predict.rejector import Rejector
 from tailproof.predict.unknown import UnknownRule
 from tailproof.runtime.errors import TailproofError
@@ -155,9 +161,8 @@ class Classifier:
         temperature = expert.deployment.group_temperature
         if temperature is None:
             self._note(
-                "the expert has no temperature for groups, because tune had no groups of several "
-                "images, or had groups with several classes: probabilities of groups may be too "
-                "low"
+                f"the expert has no temperature for groups, because {WITHOUT_GROUPS}: "
+                "probabilities of groups may be too low"
             )
         single, means = replace(expert.posterior, shift=None), GroupMeans()
         for rows, raw, broken in read_batches(expert, images):
@@ -235,7 +240,9 @@ def _unknown_rule(
     if rate is None or guarantees is None:
         return None
     outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
-    return UnknownRule(expert.folder, guarantees, rate, outputs, grouped=options.grouped)
+    return UnknownRule(
+        expert.folder, guarantees, rate, outputs, options.prefix, grouped=options.grouped
+    )
 
 
 def _decisions(
@@ -246,7 +253,7 @@ def _decisions(
     if guarantees is None:
         return Rejector(expert.deployment, names, options.rule, options.coverage), ()
     if options.grouped:
-        _note_groups(guarantees, options.prefix, note)
+        _note_groups(guarantees, options, note)
     guarantees = guarantees.of_answers(
         grouped=options.grouped, context=options.context is not None, unknown=promised.unknown
     )
@@ -264,20 +271,20 @@ def _decisions(
         note(rejector.warning)
     if promised.unknown is not None:
         note(
-            f"{rejector.rule} is promised only for images of known classes: answers for other "
+            f"{rejector.rule} is promised only for images of known classes: all answers for other "
             "images are wrong"
         )
     return rejector, promises
 
 
-def _note_groups(guarantees: ExpertGuarantees, dash: str, note: Note) -> None:
+def _note_groups(guarantees: ExpertGuarantees, options: Options, note: Note) -> None:
     """Say for which groups promises hold.
 
     Raises:
         TailproofError: there are none for groups.
     """
     if guarantees.grouped is None:
-        raise TailproofError(no_groups(f"{dash}set, {dash}risk and {dash}precision are"))
+        raise TailproofError(no_groups(options.promises))
     note(
         "promises for groups hold for groups like those of tune, with at most "
         f"{guarantees.grouped.largest} images"

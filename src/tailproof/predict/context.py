@@ -53,7 +53,7 @@ class ImageContext:
         if grouped:
             own = guarantees.grouped.context if guarantees.grouped else None
         if own is None:
-            raise TailproofError(no_groups(f"{dash}context is"))
+            raise TailproofError(no_groups([f"{dash}context"]))
         self._exponents = np.array(own.strengths())
         if not self._exponents.any():
             note(f"{dash}context changes nothing: on tune, the columns of context did not help")
@@ -66,10 +66,11 @@ class ImageContext:
             pairs = zip(texts, codes, strict=True)
             unknown = [text for text, code in pairs if text and code == NONE]
             if unknown:
-                shown = listed([f"'{printable(text)}'" for text in dict.fromkeys(unknown)], SHOWN)
+                values = [f"'{printable(text)}'" for text in dict.fromkeys(unknown)]
                 note(
-                    f"{quantity(len(unknown), 'image')} with a {column.name} that train does not "
-                    f"have, which therefore says nothing about them: {shown}"
+                    f"{column.name} says nothing about {quantity(len(unknown), 'image')}, because "
+                    f"train does not have {'this value' if len(values) == 1 else 'these values'}: "
+                    f"{listed(values, SHOWN)}"
                 )
             self._codes.append(codes)
         self._note = note
@@ -94,9 +95,8 @@ class ImageContext:
             differ = len(np.unique(number[(own != NONE) & (together[number] == NONE)]))
             if differ:
                 self._note(
-                    f"{quantity(differ, 'group')} whose images differ in {column.name}, which "
-                    "therefore says nothing about "
-                    f"{'it' if differ == 1 else 'them'}"
+                    f"{column.name} says nothing about {quantity(differ, 'group')}, because the "
+                    "images of a group have different values"
                 )
             codes.append(together)
         return add_context(log_p, self._columns, codes, self._exponents)

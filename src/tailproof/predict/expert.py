@@ -92,10 +92,11 @@ class Expert:
             coverage: share of images to accept, as measured on the split tune.
             set: add the set of classes that holds the true one this often.
             score: score of the sets.
-            risk: accept as much as keeps the share of wrong answers below this.
+            risk: accept as many answers as possible while at most this share of them is wrong.
             by_group: keep the risk in each class group (many, medium, few), not only over all.
             precision: add the finest rank whose answers are right this often.
-            unknown: call images unknown, and at most this share of those that are not.
+            unknown: call images unknown, among them at most this share of the images of known
+                classes.
             group: give one answer per group: the group of each image, or "folder".
             classes: names of the classes that are possible.
             prior: how many of the images are of each class, by its name.
@@ -205,8 +206,8 @@ def _cells(
         values = list(context[name])
         if len(values) != images:
             raise TailproofError(
-                f"the column '{printable(name)}' of context has {len(values)} values, expected "
-                f"{images}, one for each image"
+                f"the column '{printable(name)}' of context has "
+                f"{quantity(len(values), 'value')}, expected {images}, one for each image"
             )
         missing = pd.isna(pd.Series(values, dtype=object)).tolist()
         cells = zip(values, missing, strict=True)
@@ -263,10 +264,15 @@ def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
     if isinstance(group, str):
         files = [one.name for one in given if isinstance(one.name, Path)]
         unplaced = len(files) < len(given)
-        if group != FOLDER or unplaced:
+        if group != FOLDER:
             raise TailproofError(
                 f"group is '{printable(group)}', expected the group of each image, such as a "
-                f"column of the table{'' if unplaced else f', or {FOLDER}'}"
+                f"column of the table{'' if unplaced else f', or {FOLDER!r}'}"
+            )
+        if unplaced:
+            raise TailproofError(
+                f"group is '{FOLDER}', but not every image is given as a path: give the group of "
+                "each image, such as a column of the table"
             )
         return [str(file.parent) for file in files]
     if not isinstance(group, Iterable):

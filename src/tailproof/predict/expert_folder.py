@@ -207,6 +207,11 @@ def _check_files(folder: Path, files: tuple[str, ...] = FILES) -> None:
             f"{folder} was written by Tailproof 0.1, which wrote {OLD_DEPLOYMENT}: use that "
             "version, or build the folder again with this one"
         )
+    if files == BUNDLE_FILES:
+        raise TailproofError(
+            f"{folder} has no {' and no '.join(missing)}: copy the whole folder of the ensemble, "
+            "or build it again with `tailproof bundle`"
+        )
     if len(missing) == 1:
         raise TailproofError(
             f"{folder} has no {missing[0]}: copy the whole folder of the expert, or build the "

@@ -11,6 +11,7 @@ from tailproof.loading.resizing import fit
 from tailproof.predict.image_inputs import GivenImage, pixels_of
 from tailproof.predict.preparation import Preparation
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 CHUNK = 8  # images that a thread reads per task
 
@@ -72,14 +73,14 @@ def fitted(image: np.ndarray, preparation: Preparation) -> np.ndarray:
     channels, height, width = preparation.shape
     if image.shape[2] != channels:
         raise TailproofError(
-            f"expected {channels} bands as in training, found {image.shape[2]}: give images of the "
-            "same kind"
+            f"expected {quantity(channels, 'band')} as in training, found {image.shape[2]}: give "
+            "images with the same bands"
         )
     if height == width:
         return fit(image, height, preparation.interpolation)
     if image.shape[:2] != (height, width):
         raise TailproofError(
-            f"expected {height}×{width} pixels as in training, found "
-            f"{image.shape[0]}×{image.shape[1]}: crop or resize it"
+            f"expected a height of {height} and a width of {width} pixels as in training, found "
+            f"{image.shape[0]} and {image.shape[1]}: crop or resize it"
         )
     return image

@@ -19,6 +19,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
 EXPECTED = "a path, a Pillow image or a uint8 array [height, width, 3]"
+BANDS = "an array of bands [height, width, bands]"
 CHANNELS = (1, 3, 4)
 """Sizes of the last axis of a picture."""
 
@@ -83,7 +84,8 @@ def _of_stack(array: np.ndarray) -> Iterable[Any]:
         return list(array)
     raise TailproofError(
         f"images is an array of the shape {list(array.shape)}, expected one image [height, width, "
-        "3] or a batch [N, height, width, 3]: give list(images) if its first axis counts images"
+        "3] or a batch [N, height, width, 3]: give list(images) if its first axis counts images, "
+        "or [images] if it is one image with other bands"
     )
 
 
@@ -106,6 +108,8 @@ def pixels_of(image: Any, mode: str) -> np.ndarray:
     if isinstance(image, np.ndarray) and not isinstance(image, np.ma.MaskedArray):
         return _of_bands(image) if mode == MODE else _of_array(image, mode)
     kind = type(image)
+    if mode == MODE:
+        raise TailproofError(f"it is a {kind.__name__}, expected a path or {BANDS}")
     expected = _instead_of_tensor() if kind.__module__.startswith("torch") else EXPECTED
     shown = f" ({printable(image)!s:.40})" if isinstance(image, int | float) else ""
     raise TailproofError(f"it is a {kind.__name__}{shown}, expected {expected}")
@@ -120,9 +124,7 @@ def _instead_of_tensor() -> str:
 
 def _of_picture(picture: Image.Image, mode: str) -> np.ndarray:
     if mode == MODE:
-        raise TailproofError(
-            "it is a picture, expected an array of bands [height, width, bands] as in training"
-        )
+        raise TailproofError(f"it is a picture, expected {BANDS} as in training")
     if picture.mode in DEEP:
         raise TailproofError(
             f"its pixels have more than 8 bits per channel (mode {picture.mode}): scale the range "

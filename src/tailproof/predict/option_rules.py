@@ -84,6 +84,18 @@ class Options:
         return [self.prefix + name for name, is_given in given.items() if is_given]
 
     @property
+    def promises(self) -> list[str]:
+        """The promises that are asked for, as messages name them."""
+        promised = self.promised
+        levels = {
+            "set": promised.set_coverage,
+            "risk": promised.risk,
+            "precision": promised.precision,
+            "unknown": promised.unknown,
+        }
+        return [self.prefix + name for name, level in levels.items() if level is not None]
+
+    @property
     def _changed(self) -> dict[str, bool]:
         """The options that change how frequent classes are, and whether they are given."""
         return {
@@ -132,9 +144,10 @@ class Options:
         changed = [dash + name for name, is_given in self._changed.items() if is_given]
         if changed and promised.any:
             raise TailproofError(
-                f"{dash}set, {dash}risk, {dash}precision and {dash}unknown hold for images with "
-                f"classes as frequent as in tune, but {changed[0]} says that the classes have "
-                "other frequencies: leave out one of these options"
+                f"{' and '.join(self.promises)} {'holds' if len(self.promises) == 1 else 'hold'} "
+                f"for images with classes as frequent as in tune, but {' and '.join(changed)} "
+                f"{'says' if len(changed) == 1 else 'say'} that the classes have other "
+                f"frequencies: leave out {' and '.join(self.promises)}, or {' and '.join(changed)}"
             )
         if promised.by_group and promised.risk is None:
             raise TailproofError(
@@ -154,8 +167,8 @@ class Options:
         if self.adapt and self.grouped:
             raise TailproofError(
                 f"{dash}adapt estimates how frequent classes are among images, not among groups: "
-                f"leave out {dash}adapt or {dash}group, or name the number of groups of each class "
-                f"with {dash}prior"
+                f"leave out {dash}adapt or {dash}group, or replace {dash}adapt by {dash}prior with "
+                "the number of groups of each class"
             )
         if self.prior is not None and self.adapt:
             raise TailproofError(

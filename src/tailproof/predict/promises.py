@@ -21,6 +21,8 @@ from tailproof.text import listed, quantity
 
 SET_SIZE, SET = "set_size", "set"
 
+WITHOUT_GROUPS = "tune had no groups of several images, or a group had images of several classes"
+
 Array = np.ndarray
 
 
@@ -35,8 +37,8 @@ def read_guarantees(
     path = Path(folder) / FILE
     if not path.exists():
         raise TailproofError(
-            f"{folder} has no {FILE}, which promises (set, risk, precision) and context need: copy "
-            "the whole folder of the expert, or build the missing file with snakemake"
+            f"{folder} has no {FILE}, which promises (set, risk, precision, unknown) and context "
+            "need: copy the whole folder of the expert, or build the missing file with snakemake"
         )
     guarantees = ExpertGuarantees.read(path)
     try:
@@ -107,7 +109,8 @@ class RollUpColumns:
         """
         fitted = {rule.precision: rule for rule in guarantees.roll_ups}
         rule = level_of(fitted, precision, "precision", "precisions")
-        _require_any(rule.ranks, f"a precision of at least {precision:g}", guarantees)
+        promise = f"a precision of at least {precision:g}"
+        _require_any(rule.ranks, promise, guarantees, "a lower precision")
         self._thresholds = [fit.threshold for fit in rule.ranks]
         self._ranks = [stored.rank() for stored in guarantees.ranks]
 
@@ -146,12 +149,13 @@ class RiskRejector:
         fitted = level_of({rule.risk: rule for rule in guarantees.risks}, risk, "risk")
         fits = fitted.groups if by_group else dict.fromkeys(guarantees.groups, fitted.overall)
         promise = f"a risk of at most {risk:g}"
-        _require_any(fits.values(), promise, guarantees)
+        _require_any(fits.values(), promise, guarantees, "a higher risk")
         self._thresholds = np.array([fits[group].limit for group in guarantees.groups])
         silent: list[str] = [group for group, fit in fits.items() if fit.threshold is None]
         self.rule = f"{promise}{' in every class group' if by_group else ''}"
         self.warning = (
-            f"{promise} cannot be promised for answers in {listed(silent)}: they are all rejected"
+            f"{promise} cannot be promised for answers in the class "
+            f"{'group' if len(silent) == 1 else 'groups'} {listed(silent)}: they are all rejected"
             if silent
             else ""
         )
@@ -171,27 +175,27 @@ def level_of(fitted: dict[float, Fitted], level: float, what: str, key: str = ""
         raise TailproofError(
             f"the {what} {level:g} was not fitted, expected one of "
             f"{', '.join(f'{value:g}' for value in fitted)}: choose one of these, or add it to "
-            f"guarantees.{key or what + 's'}"
+            f"guarantees.{key or what + 's'} of the experiment and run snakemake again"
         )
     return fitted[level]
 
 
-def no_groups(what: str) -> str:
-    """Say that something is fitted for single images alone.
-
-    Args:
-        what: it, with the verb.
-    """
+def no_groups(options: list[str]) -> str:
+    """Say that options are fitted for single images alone."""
+    are, them = ("is", "it") if len(options) == 1 else ("are", "them")
     return (
-        f"{what} fitted only for single images, because tune had no groups of several images, or "
-        "had groups with several classes: leave it out, or answer without groups"
+        f"{' and '.join(options)} {are} fitted only for single images, because {WITHOUT_GROUPS}: "
+        f"leave {them} out, or answer without groups"
     )
 
 
 def _require_any(
-    fits: Iterable[StoredFit] | Sequence[StoredFit], promise: str, guarantees: ExpertGuarantees
+    fits: Iterable[StoredFit] | Sequence[StoredFit],
+    promise: str,
+    guarantees: ExpertGuarantees,
+    easier: str,
 ) -> None:
-    """Check that something can be promised."""
+    """Check that something can be promised; `easier` says which promise needs fewer answers."""
     fits = list(fits)
     if all(fit.threshold is None for fit in fits):
         most = max(fits, key=lambda fit: fit.samples)
@@ -199,9 +203,10 @@ def _require_any(
         reason = (
             f"it takes at least {most.needed:,} without a wrong answer: raise data.splits.tune"
             if few
-            else "too many of its surest answers are wrong: train a better expert"
+            else "too many of the surest answers are wrong: train a better expert"
         )
         raise TailproofError(
             f"{promise} cannot be promised with a confidence of {guarantees.confidence:g}: tune "
-            f"has {quantity(most.samples, guarantees.unit)} for it, and {reason}, or ask for less"
+            f"has {quantity(most.samples, guarantees.unit)} for it, and {reason}, "
+            f"or ask for {easier}"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from tailproof.data.logits import Block, LabelledSamples, write_logits
 from tailproof.data.taxonomy import head_columns
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def write_raw_logits(
     samples = LabelledSamples(np.array(split.sample_ids), split.labels, split.weight, described)
     path = folder / f"{split.name}.parquet"
     write_logits(path, samples, heads, _by_rank(split, logits, heads, facts["expert"]))
-    log.info("%s: %d rows", split.name, len(split.sample_ids))
+    log.info("%s: %s", split.name, quantity(len(split.sample_ids), "sample"))
 
 
 def _by_rank(

@@ -30,6 +30,7 @@ class UnknownRule:
         guarantees: ExpertGuarantees,
         rate: float,
         outputs: Mapping[str, slice],
+        dash: str = "",
         *,
         grouped: bool,
     ) -> None:
@@ -40,6 +41,7 @@ class UnknownRule:
             guarantees: its guarantees.json.
             rate: the largest share of known images that are called unknown.
             outputs: the outputs of the target, by the name of the expert.
+            dash: what stands before the name of an option in messages.
             grouped: whether groups of images are called unknown.
 
         Raises:
@@ -50,11 +52,11 @@ class UnknownRule:
         if stored is None:
             raise TailproofError(
                 f"{folder} says nothing about unknown images: give the folder of one expert that "
-                "was built with data.unknown (`unknown: {}` needs no pictures)"
+                "was built with data.unknown (`unknown: {}` needs no unknown images)"
             )
         rates = stored.groups if grouped else stored.false_alarms
         if rates is None:
-            raise TailproofError(no_groups("unknown is"))
+            raise TailproofError(no_groups([f"{dash}unknown"]))
         fitted = {fit.rate: fit for fit in rates}
         fit = level_of(fitted, rate, "false-alarm rate", "false_alarms")
         if fit.threshold is None:
@@ -62,7 +64,7 @@ class UnknownRule:
             raise TailproofError(
                 f"a false-alarm rate of at most {rate:g} cannot be promised with a confidence of "
                 f"{guarantees.confidence:g}: tune has {samples}, and it "
-                f"takes at least {fit.needed:,}: raise data.splits.tune, or ask for less"
+                f"takes at least {fit.needed:,}: raise data.splits.tune, or ask for a higher rate"
             )
         self._score, self._threshold, self._outputs = stored.score, fit.threshold, outputs
         self.needs_features = stored.score in FEATURE_SCORES

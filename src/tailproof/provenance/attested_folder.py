@@ -259,7 +259,7 @@ def _read_records(folder: Path) -> dict[str, Record]:
         if record_place(record) != f"{RECORDS}/{path.relative_to(folder).as_posix()}":
             raise TailproofError(
                 f"{path} is the record of {record.experiment}/{record.rule}/{record.name}: it was "
-                "copied or renamed"
+                "copied or renamed; copy the whole folder again"
             )
         records[record_place(record)] = record
     return records

@@ -168,8 +168,8 @@ def _uncommitted(ledger: Ledger) -> list[str]:
         return []
     return [
         f"{quantity(len(changed), 'record')} changed since git's last commit; the first is "
-        f"{changed[0]}: `git diff HEAD -- {folder}` shows the differences; commit them if you "
-        "have run these jobs since"
+        f"{changed[0]}: `git status {folder}` lists them, and `git diff HEAD -- {folder}` shows "
+        "the differences; commit them if you have run these jobs since"
     ]
 
 
@@ -200,9 +200,10 @@ class _Judge:
         files = [path for path in sorted(self.files) if self._is_left_over(path)]
         folders = sorted({str(Path(path).parent) for path in files if path in self.ledger.files})
         return [
-            f"{quantity(len(files), 'file')} of jobs that are no longer part of the experiment, "
-            f"in {', '.join(folders)}: restore the jobs in the configuration, or delete the files "
-            "and their records"
+            f"{quantity(len(files), 'file')} in {', '.join(folders)} "
+            f"{'belongs' if len(files) == 1 else 'belong'} to jobs that are no longer part of the "
+            "experiment: restore the jobs in the configuration, or delete the files and their "
+            "records"
         ] * bool(files)
 
     def _is_left_over(self, path: str) -> bool:
@@ -375,8 +376,9 @@ def _lines(result: Audit) -> Iterator[Text]:
         yield Text.assemble(("note      ", "cyan"), remedy)
     if old := sum(verdict.code_only is not None for verdict in result.wrong):
         remedy = (
-            f"{old} are stale only because the code changed: check out the commit that made them, "
-            "or run snakemake"
+            f"{quantity(old, 'file')} {'is' if old == 1 else 'are'} stale only because the code "
+            f"changed: check out the commit that made {'it' if old == 1 else 'them'}, or run "
+            "snakemake"
         )
         yield Text.assemble(("note      ", "cyan"), remedy)
     counted = [f"{count} {state}" for state, count in result.counts().items() if count]
@@ -395,5 +397,6 @@ def _line(verdict: Verdict) -> Text:
 def _consequences(result: Audit, path: str) -> Iterator[Text]:
     after = [verdict.path for verdict in result.wrong if verdict.after == path]
     if after:
-        yield Text(f"          {len(after)} depend on it:")
+        verb = "depends" if len(after) == 1 else "depend"
+        yield Text(f"          {len(after)} {verb} on it:")
         yield from (Text(f"            {name}") for name in after)

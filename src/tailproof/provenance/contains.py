@@ -336,7 +336,7 @@ class _Search:
     def notes(self) -> list[str]:
         """Return what the search cannot see."""
         flat = quantity(self.flat, "image")
-        note = f"{flat} of a single colour: recognized only if the pixels are identical"
+        note = f"{flat} of a single colour can be recognized only if the pixels are identical"
         return [note] * bool(self.flat)
 
 
@@ -401,7 +401,9 @@ def _print_table(answers: Iterable[tuple[Path, Match]], console: Console) -> Non
     for file, match in answers:
         if match.answer in KINDS:
             how = [f"correlation {match.correlation}"] * (match.correlation is not None)
-            how += [f"{match.bits} bits differ"] * (match.bits is not None)
+            how += [f"{match.bits} {'bit differs' if match.bits == 1 else 'bits differ'}"] * (
+                match.bits is not None
+            )
             how += ["mirrored"] * bool(match.mirrored)
             how += [f"crop to {match.scale}"] * (match.scale not in (None, 1.0))
             place = f"{match.experiment}: {match.split}"

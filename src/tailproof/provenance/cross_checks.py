@@ -123,12 +123,13 @@ class CrossChecks:
         total = sum(shard["rows"] for shard in listed)
         if split != "train" or self._all_images or total <= TRAIN_IMAGES:
             return 1
+        step = -(-total // TRAIN_IMAGES)
         if not self.notes:
             self.notes.append(
-                f"the pixels of {TRAIN_IMAGES} of the {total} images of train were compared with "
+                f"the pixels of one in {step} of the {total:,} images of train were compared with "
                 "samples.parquet; --all-images compares all"
             )
-        return -(-total // TRAIN_IMAGES)
+        return step
 
     def _recipe(self, record: Record) -> Iterator[str]:
         """Compare the recipe and the history in an expert's folder with its job."""
@@ -343,7 +344,7 @@ class _Samples:
         if unlike:
             yield (
                 f"{self._place}: {quantity(len(unlike), 'thumbnail')} of the images in {path} "
-                f"show other pixels; the first is {unlike[0]}"
+                f"{'shows' if len(unlike) == 1 else 'show'} other pixels; the first is {unlike[0]}"
             )
 
     def other_counts(self, manifest: Path, split: str, facts: dict[str, Any]) -> Iterator[str]:

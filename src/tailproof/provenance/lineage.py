@@ -153,10 +153,10 @@ def _made(path: str) -> File:
             f"{path} is the record of a job: give a file that the job made, for instance "
             f"{ledger.records[path].outputs[0].path}"
         )
+    unreadable = quantity(len(ledger.unreadable), "record")
     raise TailproofError(
         f"no record lists {path}{suggestion(path, ledger.files)}: only a file that a job made has "
-        "a lineage"
-        + (f"; {len(ledger.unreadable)} records cannot be read" if ledger.unreadable else "")
+        "a lineage" + (f"; {unreadable} cannot be read" if ledger.unreadable else "")
     )
 
 
@@ -287,7 +287,7 @@ class _Tracer:
         verdicts, notes = check_raw(ledger)
         wrong = [verdict for verdict in verdicts if verdict.state != "proven"]
         problems = [f"{verdict.path} is {verdict.state}" for verdict in wrong[:3]]
-        problems += [f"{len(wrong) - 3} more do not hold"] if len(wrong) > 3 else []
+        problems += [f"and {len(wrong) - 3} more"] if len(wrong) > 3 else []
         return Raw(raw_root(ledger), len(pinned_files(ledger)), digest, (*problems, *notes))
 
 

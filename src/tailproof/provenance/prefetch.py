@@ -32,7 +32,10 @@ def prefetch(name: str) -> dict[Path, dict[str, Any]]:
         experiment = load_experiment(path)
         keys = list(pretrained_models((experiment.experts | experiment.points).values()))
         if not keys:
-            raise TailproofError(f"no expert of '{name}' starts from pretrained weights")
+            raise TailproofError(
+                f"no expert of '{name}' starts from pretrained weights: there is nothing to fetch "
+                "unless a recipe sets model.weights"
+            )
     files = [project_paths().weights(key) for key in keys]
     done = run(files)
     if done.returncode:

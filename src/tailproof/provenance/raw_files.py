@@ -11,6 +11,7 @@ from tailproof.project import project_paths
 from tailproof.provenance.verdict import Verdict
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.ledger import Ledger
+from tailproof.text import quantity
 
 
 def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verdict], list[str]]:
@@ -31,9 +32,12 @@ def check_raw(ledger: Ledger, read_today: Iterable[str] = ()) -> tuple[list[Verd
     ]
     there = [path for path in pinned if path.is_file()]
     if pinned and not there:
+        count, folder = quantity(len(pinned), "raw file"), next(iter(pinned)).parent
+        one = len(pinned) == 1
         return [], [
-            f"none of the {len(pinned)} raw files is on this machine "
-            f"({next(iter(pinned)).parent}), so their checksums in raw.parquet were not verified"
+            f"{count} {'is' if one else 'are'} not on this machine ({folder}), so "
+            f"{'its checksum' if one else 'their checksums'} in raw.parquet "
+            f"{'was' if one else 'were'} not verified"
         ]
     digests = dict(zip(there, sha256_files(there), strict=True))
     verdicts = [_verdict(path, sha256, digests.get(path)) for path, sha256 in pinned.items()]

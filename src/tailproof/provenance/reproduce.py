@@ -175,8 +175,9 @@ def _verify_inputs(records: Iterable[Record]) -> None:
     wrong = missing + [path for path in there if digests[path] != files[path].sha256]
     if wrong:
         raise TailproofError(
-            f"{quantity(len(wrong), 'input')} of the drawn jobs missing or changed since; the "
-            f"first is {wrong[0]}: run `dvc pull`, or use --all, which starts from the raw data"
+            f"{quantity(len(wrong), 'input')} of the drawn jobs "
+            f"{'is' if len(wrong) == 1 else 'are'} missing or changed since; the first is "
+            f"{wrong[0]}: run `dvc pull`, or use --all, which starts from the raw data"
         )
 
 

@@ -283,7 +283,10 @@ def signed_files(path: Path) -> set[str]:
         TailproofError: the file is missing, or is no signature of OpenSSF Model Signing.
     """
     if not path.is_file():
-        raise TailproofError(f"{path.parent} is not signed: it has no {path.name}")
+        raise TailproofError(
+            f"{path.parent} is not signed: it has no {path.name}; ask the signer to sign it with "
+            "`tailproof sign`, or copy the whole folder again"
+        )
     try:
         envelope = read_json(path, limit=LARGEST)["dsseEnvelope"]
         statement = parse_json(base64.b64decode(envelope["payload"], validate=True).decode())

@@ -271,8 +271,9 @@ def prepare_again(record: Record, replaced: list[str]) -> str:
     facts = {"rule": record.rule, "params": TO_MAKE_AGAIN}
     remember(dict.fromkeys([*(file.path for file in record.outputs), record.path], facts))
     return (
-        f"{record.experiment}: {quantity(len(replaced), 'raw file')} replaced since prepare read "
-        f"them; the first is {replaced[0]}: prepare runs again"
+        f"{record.experiment}: {quantity(len(replaced), 'raw file')} "
+        f"{'was' if len(replaced) == 1 else 'were'} replaced since prepare ran; the first is "
+        f"{replaced[0]}: prepare runs again"
     )
 
 

@@ -52,9 +52,9 @@ def _unknown_in_six(folder: Path, joined: pa.Table, ledger: Ledger) -> Iterator[
     if len(misplaced):
         first = misplaced.slice(0, 1).to_pylist()[0]
         yield (
-            f"splits.parquet: {quantity(len(misplaced), 'sample')} of unknown classes in the six "
-            "splits, or of known ones in those of unknown pictures, for instance "
-            f"{first['sample_id']} in {first['split']}"
+            f"splits.parquet: {quantity(len(misplaced), 'sample')} of unknown classes "
+            f"{'is' if len(misplaced) == 1 else 'are'} in the six splits, or of known classes in "
+            f"those of unknown images, for instance {first['sample_id']} in {first['split']}"
         )
     metadata = table_metadata(folder / "samples.parquet")
     for record in ledger:
@@ -68,8 +68,10 @@ def _unknown_in_six(folder: Path, joined: pa.Table, ledger: Ledger) -> Iterator[
         listed = sorted({*unknown} & {*metadata["classes"][rank]})
         if labelled or listed:
             yield (
-                f"samples.parquet: {quantity(labelled, 'sample')} have the label of a class that "
-                f"data.unknown.classes holds out, and the classes list {listed}"
+                f"samples.parquet: {quantity(labelled, 'sample')} "
+                f"{'has' if labelled == 1 else 'have'} the label of a class that "
+                "data.unknown.classes holds out; of these classes, its list has "
+                f"{', '.join(listed) or 'none'}"
             )
 
 
@@ -119,8 +121,8 @@ def _wrong_rows(folder: Path, splits: pa.Table, pattern: tuple[str, ...]) -> Ite
         missing = pc.sum(pc.invert(pc.is_in(expected, stored))).as_py() or 0
         if repeated or foreign or missing:
             yield (
-                f"{place}: rows of split {split} differ from splits.parquet: {foreign} belong to "
-                f"another split, {repeated} are repeated, {missing} are missing"
+                f"{place}: the rows of split {split} differ from splits.parquet (of another split: "
+                f"{foreign}, repeated: {repeated}, missing: {missing})"
             )
 
 
@@ -145,7 +147,7 @@ def _readers_of_raw(ledger: Ledger) -> Iterator[str]:
         if opened:
             yield (
                 f"{record.path}: {record.rule} must not read raw files, but opened "
-                f"{quantity(len(opened), 'raw file')}, the first is {opened[0]}"
+                f"{quantity(len(opened), 'raw file')}; the first is {opened[0]}"
             )
 
 

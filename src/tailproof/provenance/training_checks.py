@@ -11,6 +11,7 @@ from tailproof.data.logits import LogitsFile
 from tailproof.evaluation.probabilities import of_rank
 from tailproof.history import History
 from tailproof.monitors import direction
+from tailproof.text import quantity
 
 SAME_NUMBER = 1e-5  # relative; history.csv has eight digits
 SAME_ACCURACY = 0.01
@@ -27,8 +28,8 @@ def other_best(folder: Path, training: dict[str, Any]) -> Iterator[str]:
     history, best = History.read(folder / "history.csv"), training["best"]
     if training["epochs"] != len(history.rows):
         yield (
-            f"{folder}/training.json has {training['epochs']} epochs, but {history.path} has "
-            f"{len(history.rows)}"
+            f"{folder}/training.json has {quantity(training['epochs'], 'epoch')}, but "
+            f"{history.path} has {len(history.rows)}"
         )
     if best["epoch"] is None:
         return

@@ -42,7 +42,8 @@ def stale_stages(experiment: str) -> list[StaleStage]:
     finished = _in_order(finished_jobs(experiment))
     if not finished:
         raise TailproofError(
-            f"{project_paths().provenance(experiment)} contains no records of finished jobs"
+            f"{project_paths().provenance(experiment)} contains no records of finished jobs: run "
+            "snakemake, or pull the records of an experiment that was run elsewhere"
         )
     reasons = _reasons(finished)
     stages: dict[str, list[tuple[Record, str]]] = {}

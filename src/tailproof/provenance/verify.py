@@ -33,6 +33,7 @@ from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_text
 
 PROVENANCE = "provenance"
+AGAIN = "run `tailproof attest` again in the project"
 """Folder of the records of an experiment, below that of the experiment."""
 
 
@@ -175,15 +176,18 @@ def _other_statements(folder: Path, records: dict[str, Record]) -> Iterator[str]
         for path in (folder / STATEMENTS).glob("*/*.json")
     }
     for name in sorted(stated - records.keys()):
-        yield f"{folder / STATEMENTS / name} is about a job without a record"
+        yield f"{folder / STATEMENTS / name} is about a job without a record: {AGAIN}"
     for name, record in records.items():
         path = folder / STATEMENTS / name
         if name != f"{record.rule}/{record.name}.json":
-            yield f"{folder / PROVENANCE / name} is the record of {record.rule} {record.name}"
+            yield (
+                f"{folder / PROVENANCE / name} is the record of {record.rule} {record.name}: it "
+                "was copied or renamed; copy the whole folder again"
+            )
         elif name not in stated:
-            yield f"{path} is missing, although its job has a record: attest again"
+            yield f"{path} is missing, although its job has a record: {AGAIN}"
         elif read_text(path) != json_text(job_statement(record, ids)):
-            yield f"{path} does not match the record of its job: attest again"
+            yield f"{path} does not match the record of its job: {AGAIN}"
 
 
 def _outputs(folder: Path, records: dict[str, Record]) -> dict[Path, File]:
@@ -226,7 +230,10 @@ def _other_outputs(folder: Path, records: dict[str, Record]) -> Iterator[str]:
     there = [path for path in files if path.is_file()]
     for path, digest in zip(there, sha256_files(there), strict=True):
         if digest != files[path].sha256:
-            yield f"{path} is not the file that its job wrote: its SHA-256 is {digest[:12]}…"
+            yield (
+                f"{path} is not the file that its job wrote: its SHA-256 is {digest[:12]}…; copy "
+                "the whole folder again"
+            )
 
 
 def _older_records(
@@ -236,9 +243,7 @@ def _older_records(
     for record in attested.records.values():
         now = records.get(f"{record.rule}/{record.name}.json")
         if record.experiment == attested.expert.experiment and now != record:
-            yield (
-                f"{folder} was attested before {record.rule} {record.name} ran again: attest again"
-            )
+            yield (f"{folder} was attested before {record.rule} {record.name} ran again: {AGAIN}")
 
 
 def print_verification(result: Verification, console: Console) -> None:

@@ -18,7 +18,8 @@ def calibrators(results: Results) -> list[str]:
     config = results.experiment.calibration
     fits = _fits(results)
     samples = {fit["samples"] for _, _, fit in fits}
-    count = quantity(min(samples), "sample") if len(samples) == 1 else "samples"
+    count = quantity(max(samples), "sample")
+    count = count if len(samples) == 1 else f"{min(samples):,} to {count}"
     used = listed([NAMES[name] for name in NAMES if name in {f["calibrator"] for _, _, f in fits}])
     place = " and ".join(fits[0][2]["fit_on"])
     sentences = [

@@ -101,9 +101,10 @@ def section(results: Results) -> Section:
 def _group_promises(method: str, guarantees: dict[str, Any]) -> GroupPromises:
     shown, groups = guarantees["methods"][method]["groups"], guarantees["groups"]
     words = (
-        f"The same for one answer per group, fitted on {quantity(groups['tune'], 'group')} of tune "
-        f"and measured on {quantity(groups[SPLIT], 'group')} of {SPLIT}. Groups are independent of "
-        "each other, which their samples are not."
+        "The same promises for one answer per group are fitted on "
+        f"{quantity(groups['tune'], 'group')} of tune and measured on "
+        f"{quantity(groups[SPLIT], 'group')} of {SPLIT}. Groups are independent of each other, "
+        "which their samples are not."
     )
     return GroupPromises(words, _tables(f"groups by {method}", shown, guarantees))
 
@@ -173,7 +174,7 @@ def _shown_method(results: Results) -> str:
 def _words(guarantees: dict[str, Any]) -> str:
     rows = guarantees["rows"]
     return (
-        f"Fitted on tune ({quantity(rows['tune'], 'sample')}), measured on {SPLIT} "
+        f"Promises are fitted on tune ({quantity(rows['tune'], 'sample')}) and measured on {SPLIT} "
         f"({quantity(rows[SPLIT], 'sample')}). A promise holds for images of the same kind, with "
         "classes as frequent as in tune. The coverage of sets holds on average over draws of tune; "
         f"a risk or a precision holds with a probability of {100 * guarantees['confidence']:g} %."
@@ -295,7 +296,7 @@ def _promised(fits: list[dict[str, Any]]) -> Cell:
         return Cell(KeyedNumber("yes"))
     most = max(fits, key=lambda fit: fit["samples"])
     if most["samples"] < most["needed"]:
-        return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} samples"))
+        return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} needed"))
     return Cell(KeyedNumber("no: too many errors"))
 
 

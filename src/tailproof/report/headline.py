@@ -23,8 +23,8 @@ def headline(results: Results) -> Markup:
     few = measured(scores, "test", scores.best, "few_accuracy")
     if few["main"].value is not None:
         text.append(
-            Markup("On classes with fewer than {} training samples it reaches {}.").format(
-                results.experiment.evaluation.few_shot, _keyed_estimate(few)
+            Markup("On classes with fewer than {} training samples, {} reaches {}.").format(
+                results.experiment.evaluation.few_shot, scores.best, _keyed_estimate(few)
             )
         )
     return Markup(" ").join([*text, _calibration(scores)])

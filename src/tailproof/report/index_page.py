@@ -61,7 +61,8 @@ def write_index(root: str | Path = ".") -> tuple[Path, int]:
     ]
     if not names:
         raise TailproofError(
-            f"{root / 'results'} has no results of any experiment: run one with `snakemake` first"
+            f"{root / 'results'} has no results of any experiment: run one with "
+            "`snakemake --cores all` first"
         )
     entries = [_entry(root, name) for name in names]
     page = root / project_paths(root).results / "index.html"

@@ -96,9 +96,10 @@ def _words(summary: dict[str, Any]) -> str:
     expected = sum(group["expected_wrong"] for group in groups)
     splits = listed(list(summary["splits"]))
     verdict = "none is" if not likely else "1 is" if likely == 1 else f"{likely:,} are"
+    wrong = "1 is" if f"{expected:.0f}" == "1" else f"{expected:.0f} are"
     return (
         f"Of {quantity(labels, 'label')} in {splits}, {verdict} more likely wrong than right. In "
-        f"all, about {expected:.0f} are expected to be wrong."
+        f"all, about {wrong} expected to be wrong."
     )
 
 

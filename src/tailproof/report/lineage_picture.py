@@ -19,7 +19,7 @@ DIGITS = 12
 OF_EXPERT = {
     "train": ("weights", "model.safetensors"),
     "infer": ("raw logits", "raw_logits/test.parquet"),
-    "calibrate": ("temperature", "calibration.json"),
+    "calibrate": ("calibrator", "calibration.json"),
     "export": ("logits", "logits/test.parquet"),
 }
 

@@ -54,15 +54,16 @@ def write_log(root: str | Path = ".") -> tuple[list[Path], int]:
     if not runs.by_experiment:
         raise TailproofError(
             f"{Path(root) / 'results'} and git's history have no record of a training run: run an "
-            "experiment with `snakemake` first"
+            "experiment with `snakemake --cores all` first"
         )
     sections = [_section(runs, name) for name in runs.by_experiment]
     count = sum(len(section.lines) for section in sections)
     counted = f"{quantity(count, 'run')} of {quantity(len(sections), 'experiment')}"
     if runs.unreadable:
         counted += (
-            f"; {quantity(runs.unreadable, 'version')} of records left out, because they have "
-            "another schema or were edited"
+            f"; {quantity(runs.unreadable, 'version')} of records "
+            f"{'was' if runs.unreadable == 1 else 'were'} left out, because of another schema or "
+            "an edit"
         )
     if missing := missing_history(Path(root)):
         counted += f"; {missing}"

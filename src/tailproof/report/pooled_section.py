@@ -58,7 +58,7 @@ def _folds(metrics: Values) -> Section:
     )
     words = (
         f"Each of {rows} is a test image once, in one of {folds}. The experts of a fold have not "
-        "seen its images. The experts above are trained and tested on one split."
+        "seen its images. The experts above are trained and tested with one choice of the splits."
     )
     files = _files("cross_fit", CROSS_FIT_COLUMNS)
     return Section("Cross-fitting", words, metrics["notes"], [table], "cross_fit", files)
@@ -67,9 +67,9 @@ def _folds(metrics: Values) -> Section:
 def _draws(metrics: Values) -> Section:
     draws = metrics["draws"]
     words = (
-        f"{quantity(len(draws), 'draw')} of the long tail and the splits, with the data seeds "
-        f"{', '.join(str(draw['data_seed']) for draw in draws.values())}. The results above are "
-        "those of the first draw."
+        f"The experiment has {quantity(len(draws), 'draw')} of the long tail and the splits, with "
+        f"the data seeds {', '.join(str(draw['data_seed']) for draw in draws.values())}. The "
+        "results above are those of the first draw."
     )
     tables = [
         _of_methods(

@@ -345,6 +345,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def _need(read: Callable[[Path], Any], path: Path) -> Any:
     if not path.exists():
         raise TailproofError(
-            f"{path} does not exist, but the report needs it: build it with `snakemake {path}`"
+            f"{path} does not exist, but the report needs it: build it with `snakemake --cores "
+            f"all {path}`"
         )
     return read(path)

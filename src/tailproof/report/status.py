@@ -32,7 +32,8 @@ def _up_to_date(experiment: str, progress: Progress) -> Criterion:
     changed = changed_jobs(experiment)
     if not changed:
         return Criterion(name, "holds", "no finished job needs to run again")
-    summary = f"{quantity(len(changed), 'job')} to run again, with all jobs that depend on them"
+    them = "it" if len(changed) == 1 else "them"
+    summary = f"{quantity(len(changed), 'job')} to run again, with all jobs that depend on {them}"
     return Criterion(name, "open", summary, tuple(f"{job}: {why}" for job, why in changed.items()))
 
 

@@ -42,5 +42,6 @@ def wrong(cards: list[Card]) -> Markup:
 def holding(criteria: list[Criterion]) -> str:
     """Return how many criteria hold, and the names of the others."""
     others = [criterion.name for criterion in criteria if criterion.state != "holds"]
-    count = f"{len(criteria) - len(others)} of {len(criteria)} hold"
+    kept = len(criteria) - len(others)
+    count = f"{kept} of {len(criteria)} {'holds' if kept == 1 else 'hold'}"
     return f"{count}. Failed or open: {', '.join(others)}" if others else count

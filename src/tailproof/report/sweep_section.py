@@ -57,7 +57,8 @@ def _words(selection: dict[str, Any]) -> str:
     )
     full = sum(each["rung"] == selection["rungs"] for each in points)
     if selection["rungs"] > 1:
-        text += f" {full} of them were trained in full, the others up to an earlier rung."
+        verb = "was" if full == 1 else "were"
+        text += f" {full} of them {verb} trained in full, the others up to an earlier rung."
     return text + (
         " The winner is the expert 'winner' above. It was chosen on val, so its value there is "
         "optimistic; dev and test were not used."
@@ -85,9 +86,10 @@ def _points(keys: list[str], selection: dict[str, Any]) -> Table:
             Cell(KeyedNumber(_epochs(each["epochs"]))),
         ]
         rows.append(Row(each["point"], "winner" if won else "", cells))
+    gap = "gap train − val" if monitored(monitor).higher_is_better else "gap val − train"
     head = [
         *short_names(keys).values(), _label(monitor), "best epoch", "loss there",
-        f"gap train − val,{SPACE}points" if monitored(monitor).percent else "gap train − val",
+        f"{gap},{SPACE}points" if monitored(monitor).percent else gap,
         "lowest loss", "its epoch", "epochs trained",
     ]  # fmt: skip
     return Table("Points of the sweep, on val", "point", head, rows)

@@ -61,7 +61,7 @@ def section(results: Results) -> Section | None:
         _scores(shown, own["scores"], own["score"]) if own["scores"] else None,
         _false_alarms(shown, own["answers"]),
         _risks(shown, own["answers"]),
-        _of_groups(f"groups by {shown}", own["groups"]) if "groups" in own else [],
+        _of_groups(shown, own["groups"]) if "groups" in own else [],
     )
 
 
@@ -78,10 +78,10 @@ def _words(rows: dict[str, int], confidence: float) -> str:
             f"of {MEASURED_ON}, and the score is {DEFAULT}."
         )
     return (
-        f"Measured on {known} of {MEASURED_ON} and {quantity(test, 'unknown image')}, on which "
-        f"nothing was fitted or chosen. {promise} The score is {DEFAULT}, unless another score "
-        f"has a higher AUROC on tune and {quantity(tune, 'other unknown image')}, beyond the "
-        "interval."
+        f"The experts are measured on {known} of {MEASURED_ON} and "
+        f"{quantity(test, 'unknown image')}, on which nothing was fitted or chosen. {promise} The "
+        f"score is {DEFAULT}, unless another score has a higher AUROC on tune and "
+        f"{quantity(tune, 'other unknown image')}, beyond the interval."
     )
 
 
@@ -126,9 +126,10 @@ def _scores(expert: str, scores: dict[str, Any], chosen: str) -> Table:
     return Table(f"Scores of {expert}", "score", head, rows)
 
 
-def _of_groups(name: str, own: dict[str, Any]) -> list[Table]:
+def _of_groups(expert: str, own: dict[str, Any]) -> list[Table]:
     """Return the tables of groups, which the mean score of their images calls unknown."""
-    return [_false_alarms(name, own["answers"]), *_risks(name, own["answers"])]
+    answers = own["answers"]
+    return [_false_alarms(expert, answers, "groups"), *_risks(f"groups by {expert}", answers)]
 
 
 def _risks(name: str, rows: list[dict[str, Any]]) -> list[Table]:
@@ -139,14 +140,13 @@ def _risks(name: str, rows: list[dict[str, Any]]) -> list[Table]:
         for key, more in {"risks": "", "context_risks": " in context"}.items():
             if key in row:
                 title = (
-                    f"{name}{more}: promised risk of images that are not called unknown, at "
-                    f"{rate} false alarms"
+                    f"{name}{more} for images that are not called unknown at {rate} false alarms"
                 )
                 tables.append(risk_table(title, row[key]))
     return tables
 
 
-def _false_alarms(expert: str, shown: list[dict[str, Any]]) -> Table:
+def _false_alarms(expert: str, shown: list[dict[str, Any]], what: str = "images") -> Table:
     rows = []
     for answers in shown:
         values = answers[MEASURED_ON]
@@ -155,7 +155,7 @@ def _false_alarms(expert: str, shown: list[dict[str, Any]]) -> Table:
         rows.append(Row(f"{100 * answers['false_alarm']:g} %", answers["score"], cells))
     head = [f"false alarms,{SPACE}%", *(f"{group}-shot,{SPACE}%" for group in GROUPS)]
     head += [f"missed,{SPACE}%", f"open-set risk,{SPACE}%"]
-    title = f"Known images that {expert} calls unknown, by class group"
+    title = f"Known {what} that {expert} calls unknown, by class group"
     return Table(title, "promised", head, rows)
 
 
@@ -175,4 +175,4 @@ def _verdict(low: float | None, rate: float, fits: dict[str, dict[str, Any]]) ->
         kept = low <= rate
         return Cell(KeyedNumber("yes" if kept else "no"), strong=not kept)
     most = max(fits.values(), key=lambda fit: fit["samples"])
-    return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} samples"))
+    return Cell(KeyedNumber(f"no: {most['samples']:,} of {most['needed']:,} needed"))

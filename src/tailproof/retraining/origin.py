@@ -66,7 +66,7 @@ class Origin:
         fields = record.parameters.get("features")
         if not fields:
             raise TailproofError(
-                f"{folder} is a network that was trained as a whole, not a head on features: add "
+                f"{folder} is a network that was trained on images, not a head on features: add "
                 f"an expert with features: {{}} and model.weights: {folder} to "
                 f"{EXPERIMENTS / name}.yaml, run snakemake, and retrain that expert"
             )

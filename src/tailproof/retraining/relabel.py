@@ -58,14 +58,16 @@ class LabelTable:
         )
         passed_over = {
             f"{self.unlabelled:,} without a label": self.unlabelled,
-            f"{len(self.unknown):,} of unknown images ({listed(self.unknown)})": len(self.unknown),
+            f"{len(self.unknown):,} of images that are neither in the experiment nor below the "
+            f"root of its source ({listed(self.unknown)})": len(self.unknown),
         }
         if shown := [text for text, count in passed_over.items() if count]:
             yield f"skipped: {'; '.join(shown)}"
         if self.classes:
             yield f"new classes, unless they are misspelled: {listed(self.classes)}"
         source = yaml.safe_dump(self.source, default_flow_style=True, sort_keys=False, width=1000)
-        yield f"to use it, move it below the root: source: {source.strip()}"
+        root = self.source["root"]
+        yield f"to use it, put it into {root} and write under data: source: {source.strip()}"
 
 
 def write_label_table(name: str, answers: str, output: str) -> LabelTable:
@@ -133,8 +135,8 @@ def _read_samples(path: Path, ranks: list[str]) -> tuple[list[dict[str, Any]], l
     parts = [row["sample_id"] for row in rows if row["row"] is not None or shared[row["path"]] > 1]
     if parts:
         raise TailproofError(
-            f"{quantity(len(parts), 'sample')} of {path} are parts of larger files, such as "
-            f"{parts[0]}, and no table can name them: correct their labels in the source"
+            f"{path} has {quantity(len(parts), 'sample')} cut from larger files, such as "
+            f"{parts[0]}, which no table of files can name: correct the labels in the source"
         )
     for row in rows:
         row["split"] = OFFICIAL.get(row.pop("pool"))

@@ -203,7 +203,7 @@ def _read_rows(path: str | Path) -> tuple[list[str], list[list[str]]]:
     wrong = [f"{number:,}" for number, row in enumerate(rows, 1) if len(row) != len(header)]
     if wrong:
         raise TailproofError(
-            f"{path} has {quantity(len(wrong), 'row')} that do not have as many cells as the "
-            f"header, which has {len(header)}: correct row {listed(wrong)}"
+            f"{path} has {quantity(len(wrong), 'row')} with another number of cells than the "
+            f"header, which has {len(header)}: correct the rows {listed(wrong)} after the header"
         )
     return header, rows

@@ -15,7 +15,7 @@ REASONS = {
     "suspect": "the label is probably wrong",
     "rejected": "the experts reject their answer",
     "disagree": "the experts answer differently",
-    "far": "far from all training images",
+    "far": "the image is far from all training images",
 }
 
 

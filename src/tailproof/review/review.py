@@ -64,7 +64,10 @@ class Review:
         """Yield the lines that say what is in the queue."""
         counts = [f"{REASONS[name]} ({count:,})" for name, count in self.reasons.items()]
         yield f"{self.chosen:,} of {quantity(self.images, 'image')}: {'; '.join(counts)}"
-        yield f"{len(self.items):,} of them are in {self.folder}/queue.csv, the most useful first"
+        verb = "is" if len(self.items) == 1 else "are"
+        yield (
+            f"{len(self.items):,} of them {verb} in {self.folder}/queue.csv, the most useful first"
+        )
         yield from self.notes
 
 

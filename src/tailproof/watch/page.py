@@ -39,9 +39,9 @@ LOGS = 3
 LINE_BYTES = 4096
 
 NEXT = {
-    "killed": "Its process ended without a message. Run snakemake again: training resumes",
-    "interrupted": "Run snakemake again: training resumes",
-    "silent": "Its log has no new line: check with Slurm whether the job is running",
+    "killed": "Its process ended without a message. Run snakemake again: training",
+    "interrupted": "Run snakemake again: training",
+    "silent": "Its log has no new line: check whether its job still runs, with `squeue` on Slurm",
 }
 """What is to be said of a run that does not train, before the state from which it resumes."""
 
@@ -248,9 +248,9 @@ def _note(run: RunProgress) -> str:
         return ""
     note = NEXT[run.state]
     if run.state != "silent" or run.last is None:
-        place = "from the start"
+        place = "starts again"
         if run.saved:
-            place = f"in epoch {run.saved[0]} after step {run.saved[1]}"
+            place = f"resumes in epoch {run.saved[0]} after step {run.saved[1]}"
         return f"{note} {place}."
     return f"{note}; the last one is of {clock(run.last)}."
 

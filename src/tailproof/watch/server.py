@@ -51,7 +51,8 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
-            advice = lacking(error) or "leave out --port, or name another one"
+            other = "leave out --port, or name another one" if port else "name one with --port"
+            advice = lacking(error) or other
             raise TailproofError(
                 f"port {port} cannot be opened ({error.strerror}): {advice}"
             ) from None

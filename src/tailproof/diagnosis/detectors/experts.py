@@ -104,7 +104,7 @@ def experts_too_alike(runs: RunSet) -> list[Finding]:
     return [
         Finding(
             "experts_too_alike",
-            f"{first} and {second} {words}: an ensemble gains nothing from both.",
+            f"{first} and {second} {words}: an ensemble gains little from both.",
             "warning",
             (),
             {"experts": [first, second], "agreement": runs.agreement.get((first, second))},

@@ -10,6 +10,7 @@ from tailproof.diagnosis.finding import Finding, certainty
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.patches import regularise, soften, stop_early
 from tailproof.diagnosis.registry import detector
+from tailproof.text import quantity
 
 LEAST_RATE = 0.01
 """A smaller loss of accuracy is not reported, even if it exceeds the noise."""
@@ -30,14 +31,16 @@ def best_against_last(history: RunHistory, context: Context) -> list[Finding]:
     wasted = history.last - best
     lost = curve.sign * (curve.values[curve.best] - curve.values[-1])
     exports_best = context.recipe is not None and context.recipe.export == "best"
+    more = f"{wasted} more epochs were trained and end"
     cost: dict[str, float] = {"epochs_wasted": wasted}
     if curve.name != "val_loss":
         cost["points_lost"] = 0.0 if exports_best else float(lost)
     return [
         Finding(
             "best_against_last",
-            f"The best epoch is {best} ({curve.name} {curve.values[curve.best]:.4g}); {wasted} "
-            f"more epochs were trained and end at {curve.values[-1]:.4g}.",
+            f"The best epoch is {best} ({curve.name} {curve.values[curve.best]:.4g}); "
+            + ("1 more epoch was trained and ends" if wasted == 1 else more)
+            + f" at {curve.values[-1]:.4g}.",
             "info" if exports_best else "warning",
             (best, history.last),
             {
@@ -51,7 +54,8 @@ def best_against_last(history: RunHistory, context: Context) -> list[Finding]:
             certainty(curve.lost_in_noise, TIMES),
             cost,
             stop_early(history, context),
-            f"the weights of epoch {best} are exported, and about {wasted} epochs are saved",
+            f"the weights of epoch {best} are exported, and about {quantity(wasted, 'epoch')} "
+            f"{'is' if wasted == 1 else 'are'} saved",
         )
     ]
 

@@ -9,6 +9,7 @@ from tailproof.diagnosis.curves import Curve, noise_of
 from tailproof.diagnosis.finding import Finding, certainty
 from tailproof.diagnosis.history import RunHistory
 from tailproof.diagnosis.registry import detector
+from tailproof.text import quantity
 
 JUMP = 6.0
 """A jump of the loss by this many times its noise shows that an attempt lost its state."""
@@ -35,7 +36,7 @@ def repeated_epochs(history: RunHistory, context: Context) -> list[Finding]:
     return [
         Finding(
             "repeated_epochs",
-            f"{wasted} epochs were trained again{words}.",
+            f"{quantity(wasted, 'epoch')} {'was' if wasted == 1 else 'were'} trained again{words}.",
             "error" if restarts else "warning",
             tuple(repeated),
             {"passes": len(history.passed), "epochs": len(counts), "starts": starts},

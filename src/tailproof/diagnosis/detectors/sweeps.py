@@ -30,6 +30,8 @@ def sweep_ceiling(runs: RunSet) -> list[Finding]:
         if short < max(spread, 0.02):
             return []
         words = f", {100 * short:.0f} points short of {runs.target:g}"
+        if runs.sign < 0:
+            words = f", at least {_amount(best.metric, short)} above {runs.target:g}"
     elif noise and spread < 3 * noise:
         short, words = 0.0, ", which is within the noise between epochs"
     else:
@@ -53,7 +55,7 @@ def sweep_ceiling(runs: RunSet) -> list[Finding]:
                 "varied": list(runs.varied()),
             },
             certainty(short, spread) if short else 0.7,
-            {"points_lost": short} if short else {},
+            _cost(best.metric, short) if short else {},
             None,
             "other data, labels, models or image sizes move all points; these settings do not",
         )
@@ -91,11 +93,13 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
     for part in rest:
         change = {part: change}
     best = points[int(values.argmax())]
+    falls, more = ("falls", "more") if runs.sign > 0 else ("rises", "less")
+    amount = _amount(best.metric, cost)
     return [
         Finding(
             "costly_regularisation",
             f"{key} costs more than it gains: from {settings.min():g} to {settings.max():g} the "
-            f"gap narrows and {best.metric} falls by {100 * cost:.1f} points.",
+            f"gap narrows and {best.metric} {falls} by {amount}.",
             "warning",
             (),
             {
@@ -107,9 +111,9 @@ def costly_regularisation(runs: RunSet) -> list[Finding]:
                 "noise": noise_of_runs(points),
             },
             certainty(falling, 0.5),
-            {"points_lost": cost},
+            _cost(best.metric, cost),
             change,
-            f"about {100 * cost:.1f} points more than with the strongest {first}",
+            f"about {amount} {more} than with the strongest {first}",
         )
     ]
 
@@ -146,6 +150,15 @@ def loss_before_accuracy(runs: RunSet) -> list[Finding]:
             "val loss stays near its minimum at the same accuracy",
         )
     ]
+
+
+def _amount(metric: str, difference: float) -> str:
+    """Return a difference of a metric in words: rates differ by points, losses by their values."""
+    return f"{difference:.3g}" if "loss" in metric else f"{100 * difference:.1f} points"
+
+
+def _cost(metric: str, difference: float) -> dict[str, float]:
+    return {metric if "loss" in metric else "points_lost": difference}
 
 
 def _rank(first: np.ndarray, second: np.ndarray) -> float:

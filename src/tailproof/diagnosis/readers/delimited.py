@@ -10,6 +10,7 @@ from tailproof.diagnosis.column_aliases import read_name
 from tailproof.diagnosis.readers.cells import is_number, with_decimal_points
 from tailproof.diagnosis.readers.table import PassedOver, Table
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 
 _DELIMITERS = ",;\t|"
 _RULE = re.compile(r":?-+:?")
@@ -144,7 +145,8 @@ def _matched(
         if len(row) > len(names) and all(cell.isdigit() for cell in row if cell):
             hint = ": decimal commas need quotes, or another delimiter than the comma"
         raise TailproofError(
-            f"{path}, row {number} has {len(row)} values, its header has {len(names)}{hint}"
+            f"{path}, row {number} has {quantity(len(row), 'value')}, its header has "
+            f"{len(names)}{hint}"
         )
     return names, rows, False
 

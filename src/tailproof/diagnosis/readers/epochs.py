@@ -103,7 +103,7 @@ def _with_epochs_of_resets(rows: list[MeasuredRow], notes: list[str]) -> list[Me
         kept = [row for row in kept if (row.get("step") or 0) < first] + again
     if len(kept) < len(rows):
         notes.append(
-            f"{len(rows) - len(kept)} rows were measured again after a restart and are left out."
+            f"Rows that were measured again after a restart are left out ({len(rows) - len(kept)})."
         )
     return kept
 
@@ -268,7 +268,7 @@ def _of_steps(rows: list[MeasuredRow], notes: list[str]) -> list[MeasuredRow]:
     """Count each validation, or each step if there is none, as an epoch."""
     without = sum(row.get("step") is None and len(row) > 0 for row in rows)
     if without:
-        notes.append(f"{without} rows have neither an epoch nor a step and are skipped.")
+        notes.append(f"Rows with neither an epoch nor a step are skipped ({without}).")
     numbered = [row for row in rows if row.get("step") is not None]
     rows = [row for row in numbered if row.keys() - _SHARED] or numbered
     rows = _on_one_scale(rows, notes)

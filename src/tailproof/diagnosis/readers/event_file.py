@@ -50,7 +50,9 @@ def read_event_file(path: Path) -> Table:
             f"{path} is a damaged event file: a record has no valid content; copy it again"
         ) from None
     if not steps:
-        raise TailproofError(f"{path} is an event file without scalars: nothing was measured yet")
+        raise TailproofError(
+            f"{path} is an event file without scalars: wait until the run writes some"
+        )
     rows: Rows = [{"step": step, **steps[step]} for step in sorted(steps)]
     return Table(rows, "TensorBoard event file", passed_over=passed_over)
 
@@ -67,7 +69,7 @@ def _records(path: Path, content: bytes) -> Iterator[bytes | None]:
         if _masked_crc(header[:8]) != checksum:
             raise TailproofError(
                 f"{path} is not an event file, or is damaged: the checksum at byte {position} is "
-                "wrong"
+                "wrong; copy it again"
             )
         start, end = position + 12, position + 12 + length
         if end + 4 > len(content):

@@ -14,6 +14,7 @@ from tailproof.diagnosis.readers.json_rows import read_json_of_epoch, read_json_
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
 from tailproof.diagnosis.readers.text_log import read_text_log
 from tailproof.runtime.errors import TailproofError
+from tailproof.text import quantity
 from tailproof.untrusted_files import other_kind, read_bytes
 
 _LOGGED = re.compile(r" INFO (epoch \d+(?: \S+ \S+)+)$", re.MULTILINE)
@@ -70,9 +71,7 @@ def read_tables(path: Path) -> list[Table]:
         return [replace(log, notes=(*log.notes, *notes))]
     tables = read_json_tables(path, text) if is_json else [read_delimited(path, text)]
     if not any(table.rows for table in tables):
-        raise TailproofError(
-            f"{path} has a header but no rows: wait until the first epoch has ended"
-        )
+        raise TailproofError(f"{path} has no rows: wait until the first epoch has ended")
     return [
         replace(
             table,
@@ -260,8 +259,8 @@ def files_in(folder: Path) -> tuple[list[Path], PassedOver | None]:
     ]
     if not found:
         raise TailproofError(
-            f"{folder} contains no history among its {len(files)} files: expected one such as "
-            "history.csv, metrics.csv, results.csv, trainer_state.json or an event file"
+            f"{folder} contains no history among its {quantity(len(files), 'file')}: expected one "
+            "such as history.csv, metrics.csv, results.csv, trainer_state.json or an event file"
         )
     others = [path for path in files if path not in set(found)]
     examples = tuple(str(path.relative_to(folder)) for path in others[:3])

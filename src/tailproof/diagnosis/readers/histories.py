@@ -43,6 +43,7 @@ from tailproof.diagnosis.readers.runs_in_table import Part, separate_evaluation_
 from tailproof.diagnosis.readers.runs_of_files import Source, by_run, rows_of_run
 from tailproof.diagnosis.readers.table import PassedOver, Rows
 from tailproof.runtime.errors import TailproofError, suggestion
+from tailproof.text import listed
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,9 @@ def _read_folder(folder: Path, choices: Choices) -> tuple[list[Source], list[Pas
     unread = sorted(set(paths) - merged - {source.path for source in sources})
     if not sources:
         raise TailproofError(
-            f"{folder} contains no history: none of {len(unread)} files such as {unread[0]} is "
-            "one; name the file of the history itself to see what it lacks"
+            f"{folder} contains no history: none of its files is one "
+            f"({listed(list(map(str, unread)), 3)}); name the file of the history itself to see "
+            "what it lacks"
         )
     passed_over = [others] if others else []
     if unread:

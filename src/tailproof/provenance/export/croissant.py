@@ -70,7 +70,8 @@ def _files(manifest: dict[str, Any]) -> list[dict[str, Any]]:
             "@type": "cr:FileObject",
             "@id": f"shards/{shard['path']}",
             "name": shard["path"],
-            "description": f"{shard['rows']} samples of the split {split}",
+            "description": f"{shard['rows']} sample{'s' * (shard['rows'] != 1)} of the split "
+            f"{split}",
             "contentUrl": f"shards/{shard['path']}",
             "contentSize": f"{shard['bytes']} B",
             "encodingFormat": PARQUET,

@@ -356,7 +356,8 @@ def _raw_data(run: WorkflowRun) -> list[Entity]:
     """Return the raw data as one entity, and as single files if they are few."""
     prepare = next(record for record in run.ledger if record.rule == "prepare")
     source = prepare.parameters["data"]["source"]["name"]
-    description = f"{len(run.raw)} files with checksums in raw.parquet"
+    count = f"{len(run.raw)} file{'s' * (len(run.raw) != 1)}"
+    description = f"{count} with checksums in raw.parquet"
     listed = run.raw if len(run.raw) <= LISTED_RAW else []
     files = [
         _file(f"#raw/{quote(row['path'])}", row["path"], row["bytes"], row["sha256"])
