@@ -126,6 +126,41 @@ LOGS = {
         "08/01/2023 10:00:00 - INFO - __main__ - epoch {e}: {{'accuracy': {a}}}\n",
         {"val_accuracy": ACCURACY},
     ),
+    "SupContrast": (
+        "Train: [{e}][10/98]\tBT 0.1 (0.1)\tDT 0.0 (0.0)\tloss 9.9 (9.9)\tAcc@1 10.0 (10.0)\n"
+        "Train: [{e}][98/98]\tBT 0.1 (0.1)\tDT 0.0 (0.0)\tloss 9.9 ({t})\tAcc@1 10.0 ({p})\n"
+        "Train epoch {e}, total time 10.1, accuracy:{p}\n"
+        "Test: [39/40]\tTime 0.1 (0.1)\tLoss 9.9 ({v})\tAcc@1 10.0 (10.0)\n * Acc@1 {p}\n",
+        WITH_BOTH,
+    ),
+    "FixMatch": (
+        "Train Epoch: {e}/   8. Iter: 1024/1024. LR: 0.03. Loss: {t}. Loss_x: 0.1. Mask: 0.50. \n"
+        "Test Iter:   10/  10. Data: 0.1s. Loss: {v}. top1: {p}. top5: 99.0. \n"
+        "INFO - __main__ -   top-1 acc: {p}\nINFO - __main__ -   top-5 acc: 99.0\n"
+        "INFO - __main__ -   Best top-1 acc: 99.00\n",
+        WITH_VAL,
+    ),
+    "PyTorch's tutorial": (
+        "Epoch [{e}/8], Step [100/600], Loss: {t}\n"
+        "Accuracy of the network on the 10000 test images: {p} %\n",
+        {"train_loss": TRAIN_LOSS, "val_accuracy": ACCURACY},
+    ),
+    "Keras' own loops": (
+        "Start of epoch {e}\nTraining loss (for one batch) at step 0: 99.1\n"
+        "Training acc over epoch: {a}\nValidation acc: {a}\nTime taken: 6.2s\n",
+        {"train_accuracy": ACCURACY, "val_accuracy": ACCURACY},
+    ),
+    "tensors": (
+        "Epoch {e}: train_loss=tensor({t}, device='cuda:0') val_loss=np.float64({v}) "
+        "val_acc=tensor({a})\n",
+        WITH_VAL,
+    ),
+    "mean loss of test": (
+        "Train Epoch: {e} [0/60000 (0%)]\tLoss: {t}\n"
+        "Train Epoch: {e} [59520/60000 (99%)]\tLoss: {t}\n"
+        "\nTest set: Average loss: {v}, Accuracy: {p}%\n\n",
+        WITH_VAL,
+    ),
     "bars before the numbers": (
         "\rEpoch {e}/8:  12%|#   | 1/8 [00:00<00:02,  3.1it/s, loss=9.9, acc=0.1]"
         "\rEpoch {e}/8: 100%|####| 8/8 [00:02<00:00,  3.1it/s, loss=9.8, acc=0.1]\n"
@@ -164,6 +199,29 @@ def test_the_run_of_every_log_is_the_same(tmp_path, name):
 def test_bars_alone_are_refused(tmp_path, line):
     with pytest.raises(TailproofError, match="progress bars"):
         read(tmp_path, {"train.log": per_epoch(line)})
+
+
+def test_batches_of_train_and_val_without_a_word_for_them_are_refused(tmp_path):
+    line = "Epoch: {e}\n 391/391 Step: 20ms | Loss: {t} | Acc: {p}% (40/50)\n 100/100 | Loss: {v}\n"
+    with pytest.raises(TailproofError, match="391 and 100 batches"):
+        read(tmp_path, {"train.log": per_epoch(line)})
+
+
+def test_the_names_of_checkpoints_are_no_measurements(tmp_path):
+    line = (
+        "Epoch {e}: 100%|##| 8/8 [00:01<00:00,  5.00it/s, train_loss={t}]\n"
+        "Epoch {e}, global step 9: 'val_loss' reached {v} (best {v}), saving model to "
+        "'/x/epoch={e}-val_loss=9.99.ckpt' as top 1\n"
+    )
+    with pytest.raises(TailproofError, match="progress bars"):
+        read(tmp_path, {"train.log": per_epoch(line)})
+
+
+def test_a_copy_of_train_is_not_val(tmp_path):
+    text = "epoch,loss,train_loss\n" + per_epoch("{e},{t},{t}\n")
+    (reading,) = read(tmp_path, {"h.csv": text})
+    assert_says(reading, {"train_loss": TRAIN_LOSS})
+    assert "val_loss" not in reading.history.columns
 
 
 def test_a_metric_of_another_name_in_a_log_is_not_left_out_silently(tmp_path):

@@ -82,7 +82,7 @@ _DECORATION = {"avg", "average", "ave", "mean", "running", "metrics", "metric", 
                "logs", "log", "history", "overall", "on", "of", "the", "set", "data", "value",
                "total", "full", "score", "trainer", "model", "main", "per", "list", "hist",
                "array", "values", "curve", "current", "performance", "graphical",
-               "kpi"}  # fmt: skip
+               "kpi", "over"}  # fmt: skip
 _STATISTIC = {"best", "max", "min", "std", "stdev", "stddev", "stderr", "sem", "var", "variance",
               "ema", "swa", "smoothed", "smooth", "median", "peak", "lowest",
               "highest"}  # fmt: skip

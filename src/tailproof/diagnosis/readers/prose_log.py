@@ -15,10 +15,13 @@ from tailproof.diagnosis.readers.log_lines import (
 from tailproof.diagnosis.readers.table import Rows, Table
 from tailproof.runtime.errors import TailproofError
 
-_HEADING = re.compile(r"(?:^|[^\w.])epoch\b\s*[\s:=#\[(]{0,4}(\d{1,7})(?:\s*(?:/|of)\s*\d+)?", re.I)
+_HEADING = re.compile(
+    r"(?:^|[^\w.])epoch\b\s*[\s:=#\[(]{0,4}(\d{1,7})(?:\.0+)?(?![\d]|\.\d)(?:\s*(?:/|of)\s*\d+)?",
+    re.I,
+)
 _NAMED = re.compile(
-    rf"([A-Za-z][\w@/]*(?:[ .-][A-Za-z][\w@/]*){{0,3}}\.?)['\"]?(?:\s*[:=]\s*|\s+)"
-    rf"({NUMBER})\s?(%?)(?![\w:])(?:\s*\(\s*({NUMBER})\s*%?\))?",
+    r"([A-Za-z][\w@/]*(?:[ .-][A-Za-z][\w@/]*|-\d\b){0,4}\.?)"
+    rf"['\"]?(?:\s*[:=]\s*|\s+)({NUMBER})\s?(%?)(?![\w:])(?:\s*\(\s*({NUMBER})\s*%?\))?",
     re.I,
 )
 _WORDS_OF_METRICS = {"acc", "accuracy", "err", "error", "f1", "auc", "top1", "top5"}
@@ -31,8 +34,19 @@ _BATCH = re.compile(
     r"(?<![a-z_])(?:iter|iteration|batch|step)\b[\s:=#\[(]{0,4}\d|[\[(]\s*\d+\s*/\s*\d+", re.I
 )
 """What the line of a batch contains."""
+_COUNT = re.compile(r"(?<![\d/.:])\d{1,7}\s*/\s*(\d{1,7})(?![\d/:]|\.\d)")
+"""The number of a batch and of all, before the metrics; not a date or a time."""
 _OF_EPOCH = re.compile(r"(?<![a-z])(avg|average|averaged|mean)(?![a-z])", re.I)
 """Means of an epoch so far, or of the whole one, replace values before them."""
+
+_CHECKPOINT = re.compile(r"\S+\.(?:ckpt|pth?|h5|hdf5|keras|bin|safetensors|pdparams)\b")
+_WRAPPED = re.compile(
+    rf"\b(?:\w+\.)?(?:tensor|array|float\d\d|int\d\d)\(\s*({NUMBER})(?:,[^()]*)?\)", re.I
+)
+_OF_NETWORK = re.compile(
+    r"accuracy of the \w+ on (?:the )?(?:\d+ )?(\w+) (?:images|samples|set|data\w*)\b", re.I
+)
+"""How PyTorch's tutorials name the accuracy: `of the network on the 10000 test images`."""
 
 
 def read_prose(path: Path, lines: Lines) -> Table | None:
@@ -48,14 +62,15 @@ def read_prose(path: Path, lines: Lines) -> Table | None:
     part, of_batches = "", set[str]()
     names: dict[bool, set[str]] = {True: set(), False: set()}  # by whether a line is of a batch
     with_averages = False
-    for line in _without_bars(lines):
+    totals: dict[str, str] = {}  # numbers of batches in the last epoch by names without a split
+    for line in map(_plain, _without_bars(lines)):
         before, rest = "", line
         if match := _HEADING.search(line):
             before, rest = line[: match.start()], line[match.end() :]
             if _LOOKS_BACK.search(before):
                 continue
             if epoch != int(match[1]):
-                of_batches, measured = set(), {}
+                of_batches, measured, totals = set(), {}, {}
             if int(match[1]) == first and epoch != first and len({r["epoch"] for r in rows}) > 1:
                 raise TailproofError(
                     f"{path} contains several runs, because epoch {first} begins again: give the "
@@ -80,6 +95,8 @@ def read_prose(path: Path, lines: Lines) -> Table | None:
             replaced = of_batches & pairs.keys()
             of_batches -= replaced
         _forget(measured, replaced)
+        _check_passes(path, rest, pairs, totals)
+        part = _split_after(part, pairs)
         names[is_batch] |= pairs.keys()
         if not measured or rows[-1].keys() & pairs.keys():
             rows.append({"epoch": epoch})
@@ -93,6 +110,31 @@ def read_prose(path: Path, lines: Lines) -> Table | None:
         return None
     bars = sum(bool(_BAR.search(line)) for line in lines)
     return log_table(rows, {"progress bars": bars}, OF_LAST_LINES if with_averages else "")
+
+
+def _plain(line: str) -> str:
+    """Return a line without names of checkpoints, and with numbers as plain as they can be."""
+    line = _OF_NETWORK.sub(r"\1 accuracy", _CHECKPOINT.sub(" ", line))
+    return _WRAPPED.sub(r"\1", line)
+
+
+def _check_passes(path: Path, line: str, pairs: dict[str, str], totals: dict[str, str]) -> None:
+    """Check that batches of train and of val, whose names have no split, are not mixed.
+
+    Raises:
+        TailproofError: an epoch has another number of batches than before.
+    """
+    first = _NAMED.search(line)
+    count = _COUNT.search(line, 0, first.start() if first else len(line))
+    if not count:
+        return
+    for name, said in ((name, read_name(name)) for name in pairs):
+        total = totals.setdefault(name, count[1])
+        if total != count[1] and said.role == "metric" and not said.part:
+            raise TailproofError(
+                f"{path} has {total} and {count[1]} batches in an epoch, both with {name}, and no "
+                "word for train or val: write a table with epoch, train_loss and val_loss"
+            )
 
 
 def _of_batches_only(of_batches: set[str], of_epochs: set[str]) -> list[str]:
@@ -114,6 +156,17 @@ def _split_in(text: str) -> str:
     """Return the word for a split in a text; empty if there is none, or if there are several."""
     words = [word for word in _WORD.findall(text) if word.lower() in PARTS]
     return words[0] if len({PARTS[word.lower()] for word in words}) == 1 else ""
+
+
+def _split_after(part: str, pairs: dict[str, str]) -> str:
+    """Return the split of what follows a line: its own, if that is val or test.
+
+    An accuracy after a loss of train may be of val.
+    """
+    own = _split_in(" ".join(pairs))
+    if own in ("", part):
+        return part
+    return "" if PARTS[own.lower()] == "train" else own
 
 
 def _with_splits_of_batches(pairs: dict[str, str], of_batches: set[str]) -> dict[str, str]:
@@ -144,10 +197,11 @@ def _named(text: str, part: str) -> tuple[dict[str, str], dict[str, str]]:
         end = match.end()
         said = read_name(name)
         if said.role in ("learning_rate", "step"):
+            part = _split_in(name) or part
             pairs.setdefault(name, number)
             continue
         known = said.role == "metric" and said.known
-        if not known and not _is_like_metric(said):
+        if not known and (_LOOKS_BACK.search(name) or not _is_like_metric(said)):
             continue
         part = said.part or part if known else part
         full = name if said.part or not part else f"{part} {name}"

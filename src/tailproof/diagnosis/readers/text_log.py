@@ -48,7 +48,7 @@ def read_text_log(path: Path, text: str) -> Table | None:
 # Swin, ConvNeXt, DeiT, MAE, torchvision, timm, and PyTorch's examples: batches with averages.
 
 _TRAIN_BATCH = {
-    "Swin": re.compile(r"Train: \[(\d{1,7})/\d+\]\[\s*(\d+)/(\d+)\]"),
+    "Swin": re.compile(r"Train: \[(\d{1,7})(?:/\d+)?\]\[\s*(\d+)/(\d+)\]"),
     "DeiT": re.compile(r"Epoch: \[(\d{1,7})\]\s*\[\s*(\d+)/(\d+)\]"),
     "timm": re.compile(r"Train: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
     "MNIST": re.compile(r"Train Epoch: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
