@@ -1,5 +1,7 @@
 """Histories of further programs: all of one run, so each must say the same."""
 
+import json
+
 import pytest
 
 from tailproof.runtime.errors import TailproofError
@@ -244,3 +246,10 @@ def test_status_of_tao(tmp_path):
     )
     (reading,) = read(tmp_path, {"status.json": per_epoch(line)})
     assert_says(reading, WITH_VAL)
+
+
+def test_a_notebook_is_named(tmp_path):
+    cell = {"cell_type": "code", "source": [], "outputs": [{"text": per_epoch("{e} {t} {v}\n")}]}
+    text = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    with pytest.raises(TailproofError, match="is a notebook"):
+        read(tmp_path, {"train.ipynb": text})
