@@ -29,11 +29,10 @@ _METRICS = {
                  "prec_1 precision_1 accuracy_score acc_score categorical_accuracy categorical_acc "
                  "sparse_categorical_accuracy sparse_categorical_acc binary_accuracy binary_acc "
                  "multiclass_accuracy multiclassaccuracy binaryaccuracy classification_accuracy "
-                 "micro_accuracy accuracy_micro class_acc accuracy01"),
+                 "micro_accuracy accuracy_micro accuracy_micro_top1 class_acc accuracy01"),
     "error": ("", "error err error_rate err_rate error1 err1 error_1 err_1 top1_error top1_err "
-              "top_1_error top_1_err misclassification misclassification_rate classification_error "
-              "merror multi_error "
-              "binary_error"),
+              "top_1_error top_1_err err_top1 err_top_1 misclassification "
+              "misclassification_rate classification_error merror multi_error binary_error"),
     "top5_accuracy": ("top5_accuracy", "top5 top_5 acc5 acc_5 top5_acc top_5_acc acc_top5 "
                       "acc_top_5 accuracy_top5 accuracy_top_5 top_5_accuracy accuracy_5 prec5 "
                       "prec_5 top_k_categorical_accuracy sparse_top_k_categorical_accuracy"),
@@ -82,7 +81,8 @@ _PERCENT = {"percent", "pct", "percentage", "perc"}
 _DECORATION = {"avg", "average", "ave", "mean", "running", "metrics", "metric", "scalars", "scalar",
                "logs", "log", "history", "overall", "on", "of", "the", "set", "data", "value",
                "total", "full", "score", "trainer", "model", "main", "per", "list", "hist",
-               "array", "values", "curve", "current"}  # fmt: skip
+               "array", "values", "curve", "current", "performance", "graphical",
+               "kpi", "over"}  # fmt: skip
 _STATISTIC = {"best", "max", "min", "std", "stdev", "stddev", "stderr", "sem", "var", "variance",
               "ema", "swa", "smoothed", "smooth", "median", "peak", "lowest",
               "highest"}  # fmt: skip
@@ -94,6 +94,7 @@ _OTHERS = _TIMES | {"memory", "mem", "gpu", "cpu", "vram", "throughput", "speed"
                     "patience", "vs"}  # fmt: skip
 NO_METRIC = "not a metric"
 """Why times, sizes and counts are passed over."""
+UNKNOWN = "not a known name"
 _LEVELS = {"epoch": "epoch", "step": "step", "batch": "step", "iter": "step"}
 LEVEL_RANK = {"epoch": 0, "": 1, "step": 2}
 """Lightning writes a metric several times; the column with the lowest rank is taken."""
@@ -159,7 +160,7 @@ def read_name(name: str) -> ColumnName:
     if reason := _reason_for_no_metric(words):
         return ColumnName("other", part, joined, reason=reason)
     if not part:
-        return ColumnName("other", part, joined, reason="not a known name")
+        return ColumnName("other", part, joined, reason=UNKNOWN)
     return ColumnName("metric", part, joined, 0, level, unit)
 
 

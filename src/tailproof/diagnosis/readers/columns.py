@@ -213,9 +213,18 @@ def _with_splits(
             split[name] = said
         else:
             twin, reason = _split_of(said, metrics.values(), stands_in, family, part)
+            if twin == "val" and (same := _same_of_train(name, metrics, cells)):
+                twin, reason = "train", f"its values are those of {same}"
             split[name] = said._replace(part=twin)
             reasons[name] = reason
     return split, reasons
+
+
+def _same_of_train(name: str, metrics: dict[str, ColumnName], cells: dict[str, Cells]) -> str:
+    """Return the column of train that has the metric and the varying values of another column."""
+    twins = (n for n, s in metrics.items() if (s.part, s.metric) == ("train", metrics[name].metric))
+    same = (twin for twin in twins if cells[twin].numbers == cells[name].numbers)
+    return next(same, "") if _varies(cells[name]) else ""
 
 
 def _test_stands_in(

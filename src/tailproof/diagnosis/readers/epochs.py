@@ -129,6 +129,7 @@ def _of_epochs(
         {**row, "epoch": float(math.ceil(epoch - _ROUNDING))}
         for row, epoch in zip(rows, epochs, strict=True)
     ]
+    rows = _side_by_side(rows)
     with_steps = any(row.get("step") is not None for row in rows)
     batches = _has_batches(rows) and (not with_steps or _counts_in_epoch(rows))
     merging = of_steps or fractions or with_steps or batches
@@ -146,6 +147,21 @@ def _of_epochs(
             + ("." if batches else ", and the last value of val counts.")
         )
     return merged
+
+
+def _side_by_side(rows: list[MeasuredRow]) -> list[MeasuredRow]:
+    """Sort rows by epoch where the epochs begin again for other metrics: all of train, then val."""
+    blocks: list[set[str]] = [set()]
+    last = -math.inf
+    for row in rows:
+        epoch = row["epoch"] or 0.0
+        if epoch < last:
+            blocks.append(set())
+        last = epoch
+        blocks[-1] |= {name for name, value in row.items() if value is not None} - _SHARED
+    if sum(map(len, blocks)) > len(set().union(*blocks)):  # the same again: a restart
+        return rows
+    return sorted(rows, key=lambda row: row["epoch"] or 0.0)
 
 
 def _passes(rows: list[MeasuredRow]) -> list[list[MeasuredRow]]:

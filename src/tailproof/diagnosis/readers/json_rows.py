@@ -36,6 +36,11 @@ def read_json_tables(path: Path, text: str) -> list[Table]:
         value = read_python_value(text)
         if value is None:
             return [_json_lines(path, text)]
+    if isinstance(value, dict) and {"cells", "nbformat"} <= value.keys():
+        raise TailproofError(
+            f"{path} is a notebook: save the history in it as CSV with a header such as "
+            "epoch,train_loss,val_loss, or the text that the training printed as a .txt file"
+        )
     tables = list(_tables(path, value, 0))
     if not tables and isinstance(value, dict) and _is_first_row(value):
         tables = [Table([_flat(value)], "JSON")]

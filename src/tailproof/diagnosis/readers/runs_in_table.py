@@ -24,6 +24,8 @@ _SETS_OF_LIGHTNING = re.compile(r"/dataloader_idx_(\d+)$")
 _CHART_OF_WANDB = re.compile(r"(.+) - (.+)")
 _YES_NO = ({"true", "false"}, {"1", "0"}, {"yes", "no"})
 _SEPARATOR = re.compile(r"[/\\]")
+_CONTEXT = re.compile(r"\{\s*['\"]?\w+['\"]?\s*:\s*['\"]?([\w/]+)['\"]?\s*\}")
+"""How Aim writes the split of a metric: ``{'subset': 'val'}``."""
 _MOST_RUNS = 1000
 
 
@@ -166,7 +168,7 @@ def _with_splits_in_names(rows: Rows, names: dict[str, ColumnName]) -> tuple[Row
     bare = {name for name, said in names.items() if said.role == "metric" and not said.part}
     renamed = []
     for row in rows:
-        *run, cell = _SEPARATOR.split(str(row.get(column) or "").strip().lower())
+        *run, cell = _SEPARATOR.split(_word_for_split(row.get(column) or ""))
         split, level = _split_and_level(cell)
         place = [split, level] if level else [split]
         new = {
@@ -196,8 +198,15 @@ def _with_words_for_flags(rows: Rows, names: dict[str, ColumnName]) -> Rows:
 
 def _names_splits(rows: Rows, name: str) -> bool:
     """Return whether cells are words for splits, possibly after a run: ``fox/train``."""
-    cells = {str(row[name]).strip().lower() for row in rows if not is_missing(row.get(name))}
+    cells = {_word_for_split(row[name]) for row in rows if not is_missing(row.get(name))}
     return bool(cells) and all(_split_and_level(_SEPARATOR.split(cell)[-1])[0] for cell in cells)
+
+
+def _word_for_split(value: Any) -> str:
+    """Return a cell in lower case; of a mapping of one value, this value."""
+    cell = str(value).strip().lower()
+    match = _CONTEXT.fullmatch(cell)
+    return match[1] if match else cell
 
 
 def _split_and_level(cell: str) -> tuple[str, str]:

@@ -7,28 +7,30 @@ else about them is known already. A log that cannot be read right is refused.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from tailproof.diagnosis.column_aliases import PARTS, read_name, with_plain_sets
+from tailproof.diagnosis.column_aliases import read_name, with_plain_sets
 from tailproof.diagnosis.readers.json_rows import read_python_value
-from tailproof.diagnosis.readers.table import PassedOver, Rows, Table
+from tailproof.diagnosis.readers.log_lines import (
+    FEWEST_EPOCHS,
+    NUMBER,
+    OF_LAST_LINES,
+    Lines,
+    log_table,
+)
+from tailproof.diagnosis.readers.prose_log import read_prose, refuse_progress_bars
+from tailproof.diagnosis.readers.table import Rows, Table
 from tailproof.runtime.errors import TailproofError
 
 _LONGEST = 5_000
 """Characters of a line; longer lines are no lines of a log."""
-_FEWEST = 2
-"""Epochs that a log in prose has, at least."""
-
-_NUMBER = r"[-+]?(?:\d{1,40}(?:\.\d{0,40})?(?:[eE][-+]?\d{1,3})?|nan|inf)"
 _LINE_END = re.compile(r"[\r\n\x08]+")
 """Ends a line, or goes back to its start: what follows replaces it on a terminal."""
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-Lines = list[str]
 
 
 def read_text_log(path: Path, text: str) -> Table | None:
@@ -46,7 +48,7 @@ def read_text_log(path: Path, text: str) -> Table | None:
 # Swin, ConvNeXt, DeiT, MAE, torchvision, timm, and PyTorch's examples: batches with averages.
 
 _TRAIN_BATCH = {
-    "Swin": re.compile(r"Train: \[(\d{1,7})/\d+\]\[\s*(\d+)/(\d+)\]"),
+    "Swin": re.compile(r"Train: \[(\d{1,7})(?:/\d+)?\]\[\s*(\d+)/(\d+)\]"),
     "DeiT": re.compile(r"Epoch: \[(\d{1,7})\]\s*\[\s*(\d+)/(\d+)\]"),
     "timm": re.compile(r"Train: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
     "MNIST": re.compile(r"Train Epoch: (\d{1,7}) \[\s*(\d+)/(\d+) \(\s*\d+%\)\]"),
@@ -54,19 +56,17 @@ _TRAIN_BATCH = {
 _TEST_BATCH = re.compile(r"\bTest:\s+\[\s*(\d+)/(\d+)\]")
 _OF_AVERAGED_WEIGHTS = re.compile(r"\bTest:? \(?EMA\)?")
 _SUMMARY = re.compile(
-    rf"(\*|\bTest:)\s+(?:Acc|Prec)@1:?\s+({_NUMBER})(?:,?\s+(?:Acc|Prec)@5:?\s+({_NUMBER}))?"
-    rf"(?:\s+loss:?\s+({_NUMBER}))?",
+    rf"(\*|\bTest:|\b(?:val|test) Results:)\s+(?:Acc|Prec)@1:?\s+({NUMBER})"
+    rf"(?:,?\s+(?:Acc|Prec)@5:?\s+({NUMBER}))?(?:\s+loss:?\s+({NUMBER}))?",
     re.IGNORECASE,
 )
 _SUMMARY_OF_MNIST = re.compile(
-    rf"(?:Test|Val\w*)(?: set)?: Average loss: ({_NUMBER}), Accuracy: (\d{{1,12}})/(\d{{1,12}})"
+    rf"(?:Test|Val\w*)(?: set)?: Average loss: ({NUMBER}), Accuracy: (\d{{1,12}})/(\d{{1,12}})"
 )
-_AVERAGE = re.compile(rf"([A-Za-z][\w@]*):?\s*({_NUMBER})\s*\(\s*({_NUMBER})\s*\)", re.IGNORECASE)
-_RATE = re.compile(rf"\blr:?\s+({_NUMBER})", re.IGNORECASE)
-_LOSS = re.compile(rf"\bloss:?\s+({_NUMBER})", re.IGNORECASE)
-_OF_LAST_LINES = (
-    "Losses are the running averages in the last line of an epoch, which may lack its last batches."
-)
+_AVERAGE = re.compile(rf"([A-Za-z][\w@]*):?\s*({NUMBER})\s*\(\s*({NUMBER})\s*\)", re.IGNORECASE)
+_RATE = re.compile(rf"\blr:?\s+({NUMBER})", re.IGNORECASE)
+_LOSS = re.compile(rf"\bloss:?\s+({NUMBER})", re.IGNORECASE)
+_OF_LAST_BATCHES = "Losses are those of the last batch of an epoch, as Paddle prints them."
 _METRICS = {
     **dict.fromkeys(("acc1", "acc@1", "prec@1"), "acc1"),
     **dict.fromkeys(("acc5", "acc@5", "prec@5"), "acc5"),
@@ -185,7 +185,19 @@ def _running_averages(path: Path, lines: Lines) -> Table | None:
             share = 100 * int(match[2]) / max(int(match[3]), 1)
             epochs.validate({"loss": match[1], "accuracy": f"{share:.10g}%"})
     epochs.end()
-    return _table(epochs.rows.values(), epochs.passed_over, _OF_LAST_LINES)
+    table = log_table(epochs.rows.values(), epochs.passed_over, OF_LAST_LINES)
+    if table and not _measures_val(table):  # other lines may
+        with suppress(TailproofError):
+            other = read_prose(path, lines)
+            return other if other and _measures_val(other) else table
+    return table
+
+
+def _measures_val(table: Table) -> bool:
+    names = {name for row in table.rows for name in row}
+    return any(
+        said.role == "metric" and said.part in ("val", "test") for said in map(read_name, names)
+    )
 
 
 def _train_batch(line: str) -> tuple[str, re.Match[str] | None]:
@@ -199,7 +211,7 @@ _BATCHES_OF_MM = re.compile(
     r"- INFO - Epoch ?(?:\((\w+)\))?\s*\[(\d{1,7})\]\[\s*(\d+)(?:/\d+)?\]\s*(.*)"
 )
 _ITERATIONS_OF_MM = re.compile(r"- INFO - Iter ?(?:\((\w+)\))?\s*\[\s*(\d{1,12})(?:/\d+)?\]\s*(.*)")
-_PAIR = re.compile(rf"([A-Za-z][\w./@-]*):\s+({_NUMBER})(?![\d:])", re.IGNORECASE)
+_PAIR = re.compile(rf"([A-Za-z][\w./@-]*):\s+({NUMBER})(?![\d:])", re.IGNORECASE)
 
 
 def _openmmlab(path: Path, lines: Lines) -> Table | None:
@@ -220,13 +232,14 @@ def _openmmlab(path: Path, lines: Lines) -> Table | None:
         pairs = {name: value for name, value in _PAIR.findall(rest) if name != "eta"}
         if any(read_name(name).role == "metric" for name in pairs):
             rows.append({"mode": mode, **place, **pairs})
-    return _table(rows)
+    return log_table(rows)
 
 
 # Keras: a progress bar for each epoch, which ends with its averages.
 
 _EPOCH_OF_KERAS = re.compile(r"Epoch (\d{1,7})/\d+")
-_BAR_OF_KERAS = re.compile(r"\b(\d+)/(\d+) (.*?)((?: - [a-zA-Z]\w*: [-+.\denaif]+)+)")
+_BAR_OF_KERAS = re.compile(r"\b(\d+)/(\d+)(?: (.*?))??((?: - [a-zA-Z]\w*: [-+.\denaif]+)+)")
+_EVALUATION_OF_PADDLE = "Eval begin"
 _LINES_OF_KERAS = "-"
 """How what follows the number of batches begins where Keras prints one line per epoch."""
 
@@ -235,9 +248,12 @@ def _keras(path: Path, lines: Lines) -> Table | None:
     rows: dict[int, dict[str, Any]] = {}
     epoch: int | None = None
     batches, ended, others = "", False, 0
+    of_val, with_paddle = False, False
     for line in lines:
-        if match := _EPOCH_OF_KERAS.fullmatch(line):
-            epoch, batches, ended = int(match[1]), "", False
+        if line.startswith(_EVALUATION_OF_PADDLE):
+            of_val = with_paddle = True
+        elif match := _EPOCH_OF_KERAS.fullmatch(line):
+            epoch, batches, ended, of_val = int(match[1]), "", False, False
             if epoch in rows:
                 raise TailproofError(
                     f"{path} contains several Keras runs, because epoch {epoch} begins again: "
@@ -246,13 +262,17 @@ def _keras(path: Path, lines: Lines) -> Table | None:
         elif epoch is not None and (match := _BAR_OF_KERAS.search(line)):
             done, total, rest, pairs = match.groups()
             # A bar of evaluate or predict may follow that of an epoch.
-            if ended or (batches and (done != total or total != batches)):
+            if of_val and epoch in rows:
+                of_val, ended = of_val and done != total, True
+                rows[epoch] |= {f"val_{name}": value for name, value in _PAIR.findall(pairs)}
+            elif ended or (batches and (done != total or total != batches)):
                 ended, others = True, others + 1
             elif done == total:
                 rows[epoch] = {"epoch": epoch, **dict(_PAIR.findall(pairs))}
                 batches = total
-                ended = " - val_" in pairs or rest.startswith(_LINES_OF_KERAS)
-    return _table(rows.values(), {"bars that follow the end of an epoch": others})
+                ended = " - val_" in pairs or (rest or "").startswith(_LINES_OF_KERAS)
+    others_by_reason = {"bars that follow the end of an epoch": others}
+    return log_table(rows.values(), others_by_reason, _OF_LAST_BATCHES if with_paddle else "")
 
 
 # Dictionaries that Python printed, or JSON in a line: Hugging Face Trainer, fairseq.
@@ -268,7 +288,7 @@ def _dictionaries(path: Path, lines: Lines) -> Table | None:
         unread += row is None
         if isinstance(row, dict) and "epoch" in row:
             rows.append({str(name): value for name, value in row.items()})
-    return _table(rows, {"dictionaries that cannot be read": unread})
+    return log_table(rows, {"dictionaries that cannot be read": unread})
 
 
 def _read_dictionary(text: str) -> Any:
@@ -303,13 +323,16 @@ def _yolov5(path: Path, lines: Lines) -> Table | None:
         {name: cell for name, cell in zip(_NAMES_OF_YOLO, cells, strict=True) if name}
         for _, cells in rows
     ]
-    return _table(
+    return log_table(
         [{"epoch": epoch, **cells} for (epoch, _), cells in zip(rows, named, strict=True)],
         note="The 12th column is not read: it is mAP50-95 in YOLOv5, and F1 in YOLOv3.",
     )
 
 
-# fastai: the table that a notebook shows, with sentences of callbacks in between.
+# fastai and skorch: the table that a notebook shows, with sentences of callbacks in between.
+
+_CHECKPOINT_OF_SKORCH = "cp"
+"""A column with a plus where an epoch was saved, else blank."""
 
 
 def _fastai(path: Path, lines: Lines) -> Table | None:
@@ -317,7 +340,8 @@ def _fastai(path: Path, lines: Lines) -> Table | None:
     names = next((head for head in heads if {"train_loss", "valid_loss"} <= set(head)), None)
     if names is None:
         return None
-    cells = [line.split() for line in lines if line.split() not in heads]
+    names = [name for name in names if name != _CHECKPOINT_OF_SKORCH]
+    cells = [line.replace(" + ", " ").split() for line in lines if line.split() not in heads]
     rows = [row for row in cells if row[0].isdecimal()]
     if any(len(row) != len(names) for row in rows[:-1]):
         return None
@@ -329,29 +353,14 @@ def _fastai(path: Path, lines: Lines) -> Table | None:
             "file of its own"
         )
     others = {"lines that are not rows of the table": len(cells) - len(rows)}
-    return _table([dict(zip(names, row, strict=True)) for row in rows], others)
-
-
-# Bars that show numbers of the epoch before, or of a part of one.
-
-_BAR = re.compile(r"\bEpoch:? ?\d+:\s+\d+%\|.*\d/\d+ \[.*=")
-
-
-def _progress_bars(path: Path, lines: Lines) -> Table | None:
-    if any(map(_BAR.search, lines)):
-        raise TailproofError(
-            f"{path} contains progress bars of Lightning or tqdm, which show only rounded numbers "
-            "and repeat those of the last validation: give metrics.csv of Lightning's CSVLogger, "
-            "or write a row with epoch, train_loss and val_loss after every epoch"
-        )
-    return None
+    return log_table([dict(zip(names, row, strict=True)) for row in rows], others)
 
 
 # Gradient boosting: a line for each round.
 
 _ROUND = re.compile(r"(?:\[(\d{1,9})\]|(\d{1,9}):)\s+(\S.*)")
 _SCORE = re.compile(
-    rf"\b(\w+?)(?:-|'s )([A-Za-z][\w@]*(?:-mean)?):\s*({_NUMBER})|\b(learn|test):\s*({_NUMBER})",
+    rf"\b(\w+?)(?:-|'s )([A-Za-z][\w@]*(?:-mean)?):\s*({NUMBER})|\b(learn|test):\s*({NUMBER})",
     re.IGNORECASE,
 )  # XGBoost and LightGBM; CatBoost
 
@@ -364,11 +373,11 @@ def _boosting(path: Path, lines: Lines) -> Table | None:
             row[f"{part or of_catboost}/{metric or 'loss'}"] = score or loss
         if row:
             rows.setdefault(int(match[1] or match[2]), row)  # the best one is printed again
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST_EPOCHS:
         return None
     sets = {name.partition("/")[0] for row in rows.values() for name in row}
     plain = with_plain_sets(sets)
-    return _table(
+    return log_table(
         {"step": step, **{f"{plain[part]}/{metric}": score for name, score in row.items()
                           for part, _, metric in [name.partition("/")]}}
         for step, row in rows.items()
@@ -378,10 +387,10 @@ def _boosting(path: Path, lines: Lines) -> Table | None:
 # Caffe: the loss of train every so many iterations, and now and then a test.
 
 _ITERATION_OF_CAFFE = re.compile(
-    rf"\] Iteration (\d{{1,12}})\b[^,]*,\s*(?:(Testing)|(loss|lr) = ({_NUMBER}))"
+    rf"\] Iteration (\d{{1,12}})\b[^,]*,\s*(?:(Testing)|(loss|lr) = ({NUMBER}))"
 )
-_ITERATION_WITH_SPEED = re.compile(rf"\] Iteration (\d{{1,12}}) \([^)]*\), loss = ({_NUMBER})")
-_OUTPUT_OF_CAFFE = re.compile(rf"Test net output #\d+: (\S{{1,80}}) = ({_NUMBER})")
+_ITERATION_WITH_SPEED = re.compile(rf"\] Iteration (\d{{1,12}}) \([^)]*\), loss = ({NUMBER})")
+_OUTPUT_OF_CAFFE = re.compile(rf"Test net output #\d+: (\S{{1,80}}) = ({NUMBER})")
 
 
 def _caffe(path: Path, lines: Lines) -> Table | None:
@@ -398,13 +407,13 @@ def _caffe(path: Path, lines: Lines) -> Table | None:
         else:
             continue
         rows.setdefault(iteration, {"step": iteration}).update(pairs)
-    return _table(row for row in rows.values() if len(row) > 1)
+    return log_table(row for row in rows.values() if len(row) > 1)
 
 
 # Darknet: the running mean of the loss in every iteration.
 
 _ITERATION_OF_DARKNET = re.compile(
-    rf"(\d{{1,12}}): {_NUMBER}, ({_NUMBER}) avg(?: loss)?, ({_NUMBER}) rate,.*"
+    rf"(\d{{1,12}}): {NUMBER}, ({NUMBER}) avg(?: loss)?, ({NUMBER}) rate,.*"
 )
 _MAP_OF_DARKNET = re.compile(r"\bmAP@([\d.]+)\s*=\s*([\d.]+)\s*%")
 
@@ -419,110 +428,7 @@ def _darknet(path: Path, lines: Lines) -> Table | None:
             scores = {}
         elif match := _MAP_OF_DARKNET.search(line):
             scores = {f"val/mAP_{match[1]}": f"{match[2]}%"}
-    return _table(rows)
-
-
-# Loops of one's own: "Epoch 3/10, train loss: 0.52, val acc: 81.2 %".
-
-_HEADING = re.compile(r"(?:^|[^\w.])epoch\b[\s:=#\[(]{0,4}(\d{1,7})(?:\s*(?:/|of)\s*\d+)?", re.I)
-_NAMED = re.compile(
-    rf"([A-Za-z][\w@/]*(?:[ .-][A-Za-z][\w@/]*){{0,3}}\.?)(?:\s*[:=]\s*|\s+)({_NUMBER})\s?(%?)"
-    r"(?![\w:])",
-    re.I,
-)
-_LOOKS_BACK = re.compile(r"best|better|improv|sav|load|resum|restor|stopp", re.I)
-"""Words before the number of an epoch that is not the one in progress."""
-
-
-_WORD = re.compile(r"(?<![\w./])[A-Za-z]+(?![\w./])")
-_COUNTED = re.compile(r"\W*\d{1,7}\s*/\s*\d{1,7}(?![\d/])")
-"""How the line of a batch begins, such as ``[3/60]``."""
-_OF_EPOCH = re.compile(r"(?<![a-z])(avg|average|averaged|mean)(?![a-z])", re.I)
-"""Means of an epoch so far, or of the whole one, replace values before them."""
-
-
-def _prose(path: Path, lines: Lines) -> Table | None:
-    rows: Rows = []
-    epoch: int | None = None
-    first: int | None = None
-    part, of_batches = "", set[str]()
-    for line in lines:
-        before, rest = "", line
-        if match := _HEADING.search(line):
-            before, rest = line[: match.start()], line[match.end() :]
-            if _LOOKS_BACK.search(before):
-                continue
-            of_batches = of_batches if epoch == int(match[1]) else set()
-            if int(match[1]) == first and epoch != first and len({r["epoch"] for r in rows}) > 1:
-                raise TailproofError(
-                    f"{path} contains several runs, because epoch {first} begins again: give the "
-                    "log of each run as a file of its own"
-                )
-            epoch, part = int(match[1]), _split_in(before)
-            first = epoch if first is None else first
-        pairs = _named(rest, part) if epoch is not None else {}
-        if not pairs:
-            part = _split_in(rest) or part
-            continue
-        if _COUNTED.match(line):
-            of_batches |= pairs.keys()
-        elif _OF_EPOCH.search(rest):
-            pairs = _with_splits_of_batches(pairs, of_batches)
-            _forget(rows, epoch, pairs)
-        if not rows or rows[-1]["epoch"] != epoch or rows[-1].keys() & pairs.keys():
-            rows.append({"epoch": epoch})
-        rows[-1] |= pairs
-    rows = [row for row in rows if any(read_name(name).role == "metric" for name in row)]
-    epochs = {row["epoch"] for row in rows}
-    return _table(rows) if len(epochs) >= _FEWEST else None
-
-
-def _forget(rows: Rows, epoch: int | None, names: Iterable[str]) -> None:
-    """Take values out of the rows of the last epoch."""
-    for row in reversed(rows):
-        if row["epoch"] != epoch:
-            return
-        for name in names:
-            row.pop(name, None)
-
-
-def _split_in(text: str) -> str:
-    """Return the word for a split in a text; empty if there is none, or if there are several."""
-    words = [word for word in _WORD.findall(text) if word.lower() in PARTS]
-    return words[0] if len({PARTS[word.lower()] for word in words}) == 1 else ""
-
-
-def _with_splits_of_batches(pairs: dict[str, str], of_batches: set[str]) -> dict[str, str]:
-    """Give means over an epoch that name no split the names that its batches had."""
-    batches = {read_name(name).metric: name for name in of_batches}
-    roles = {name: read_name(name) for name in pairs}
-    return {
-        name if roles[name].part else batches.get(roles[name].metric, name): number
-        for name, number in pairs.items()
-    }
-
-
-def _named(text: str, part: str) -> dict[str, str]:
-    """Return the metrics in a line; a split also counts for the names after it in the line.
-
-    Args:
-        text: the line, or what follows the number of the epoch.
-        part: the split of names that have none.
-    """
-    pairs: dict[str, str] = {}
-    end = 0
-    for match in _NAMED.finditer(text):
-        name, number, sign = match.groups()
-        part = _split_in(text[end : match.start()]) or part
-        end = match.end()
-        said = read_name(name)
-        if said.role == "metric" and said.known:
-            part = said.part or part
-            full = name if said.part or not part else f"{part} {name}"
-            pairs.setdefault(full, number + sign)
-        elif said.role in ("learning_rate", "step"):
-            pairs.setdefault(name, number)
-    return pairs if any(read_name(name).role == "metric" for name in pairs) else {}
+    return log_table(rows)
 
 
 FORMS: tuple[Callable[[Path, Lines], Table | None], ...] = (
@@ -535,19 +441,6 @@ FORMS: tuple[Callable[[Path, Lines], Table | None], ...] = (
     _boosting,
     _caffe,
     _darknet,
-    _progress_bars,
-    _prose,
+    read_prose,
+    refuse_progress_bars,
 )
-
-
-def _table(
-    rows: Iterable[dict[str, Any]],
-    passed_over: Mapping[str, int] = MappingProxyType({}),
-    note: str = "",
-) -> Table | None:
-    """Return rows as a table; None if they have no metric."""
-    rows = list(rows)
-    if not any(read_name(str(name)).role == "metric" for row in rows for name in row):
-        return None
-    counted = tuple(PassedOver(why, count) for why, count in passed_over.items() if count)
-    return Table(rows, "text log", passed_over=counted, notes=(note,) if note else ())
