@@ -9,6 +9,7 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -205,6 +206,25 @@ def test_groups(expert, file):
             expert.predict([file, file], group=wrong)
     with pytest.raises(TailproofError, match=r"^group "):
         expert.predict([PIXELS], group="folder")
+
+
+def test_a_picture_is_refused_or_read_as_its_file_is(expert, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (32, 32, 4), np.uint8)
+    for name, image in (
+        ("four.tif", values),  # OpenCV does not say what the fourth band is
+        ("deep.png", values[:, :, :3].astype(np.uint16) * 257),
+        ("deep.tif", values[:, :, :3].astype(np.uint16) * 257),
+        ("deep_alpha.png", values.astype(np.uint16) * 257),
+    ):
+        path = tmp_path / name
+        assert cv2.imwrite(str(path), image)
+        with Image.open(path) as picture:
+            if name.startswith("deep"):
+                for given in (path, picture):
+                    with pytest.raises(TailproofError, match="bits per channel"):
+                        expert.predict(given)
+            else:
+                close(probabilities(expert, picture), probabilities(expert, path))
 
 
 def test_what_is_known_beforehand(expert, file):
