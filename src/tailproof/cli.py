@@ -10,7 +10,7 @@ from tailproof.commands import experts, projects, proof, runs
 from tailproof.output import report, standard_streams
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.file_name_encoding import require_utf8
-from tailproof.runtime.process import limit_spinning
+from tailproof.runtime.process import limit_spinning, require_folder
 
 app = typer.Typer(
     help="Start a project, follow its runs, use its experts, and prove and share its results.",
@@ -79,6 +79,7 @@ def main() -> None:
     with standard_streams():
         try:
             require_utf8()
+            require_folder()
             limit_spinning()
             app()
         except TailproofError as error:

@@ -293,3 +293,19 @@ def test_snakemake_needs_no_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/1")
     assert Path(_environment()["XDG_CACHE_HOME"]).is_relative_to(tmp_path)
     shutil.rmtree(tmp_path / ".snakemake", ignore_errors=True)
+
+
+@pytest.mark.parametrize("arguments", [["predict", "{folder}", "{folder}"], ["audit", "tiny"]])
+def test_a_current_folder_that_was_deleted_is_one_sentence(tmp_path, arguments):
+    (tmp_path / "gone").mkdir()
+    command = [sys.executable, "-m", "tailproof.cli"]
+    command += [argument.format(folder=tmp_path) for argument in arguments]
+    done = subprocess.run(
+        ["bash", "-c", 'cd gone && rmdir ../gone && "$@"', "bash", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "folder was deleted" in done.stderr

@@ -9,6 +9,7 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -205,6 +206,47 @@ def test_groups(expert, file):
             expert.predict([file, file], group=wrong)
     with pytest.raises(TailproofError, match=r"^group "):
         expert.predict([PIXELS], group="folder")
+
+
+@pytest.mark.filterwarnings("ignore:the expert has no temperature")
+@pytest.mark.parametrize("kind", ["string", "Int64", "category", "float", "object"])
+def test_every_missing_value_of_pandas_is_no_group(expert, file, kind):
+    column = pd.Series([1, None, 1, None]).astype("Int64")
+    if kind in ("string", "category"):
+        column = column.astype("string")
+    images = [file, file, PIXELS, file]
+    table = expert.predict(images, group=column.astype(kind), probabilities=True)
+    assert table["images"].tolist() == [2, 1, 1]
+    assert table["group"].tolist()[1:] == [str(file)] * 2, "each is a group of its own"
+    alone = expert.predict(file, probabilities=True)
+    close(table.iloc[[1, 2]]["probability"], [alone["probability"][0]] * 2)
+
+
+def test_a_picture_is_refused_or_read_as_its_file_is(expert, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (32, 32, 4), np.uint8)
+    for name, image in (
+        ("four.tif", values),  # OpenCV does not say what the fourth band is
+        ("deep.png", values[:, :, :3].astype(np.uint16) * 257),
+        ("deep.tif", values[:, :, :3].astype(np.uint16) * 257),
+        ("deep_alpha.png", values.astype(np.uint16) * 257),
+    ):
+        path = tmp_path / name
+        assert cv2.imwrite(str(path), image)
+        with Image.open(path) as picture:
+            if name.startswith("deep"):
+                for given in (path, picture):
+                    with pytest.raises(TailproofError, match="bits per channel"):
+                        expert.predict(given)
+            else:
+                close(probabilities(expert, picture), probabilities(expert, path))
+
+
+@pytest.mark.parametrize("path", ["", "a\0b.png"])
+def test_a_path_of_no_file_is_one_sentence(expert, tmp_path, monkeypatch, path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TailproofError):
+        expert.predict(path)
 
 
 def test_what_is_known_beforehand(expert, file):

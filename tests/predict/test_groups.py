@@ -118,7 +118,7 @@ def test_a_file_next_to_the_table_is_meant_before_one_of_the_current_folder(
     table = pictures / "finds.csv"
     table.write_text(f"file,find\n1.png,1\na/1.png,2\n2.png,3\n{'x' * 300},4\n")
     files = [pictures / "a/1.png", pictures / "a/2.png"]
-    assert list(groups_of(files, "find", str(table)).values()) == ["2", "3"]
+    assert [group.name for group in groups_of(files, "find", str(table))] == ["2", "3"]
 
 
 def test_a_column_of_a_table_names_the_groups(colour_expert, tmp_path, pictures, capsys):
@@ -147,3 +147,35 @@ def test_what_a_table_lacks_is_one_sentence(colour_expert, tmp_path, pictures, c
     ):
         with pytest.raises(TailproofError, match=expected):
             rows_of(capsys, colour_expert, pictures, **options)
+
+
+def test_an_image_without_a_group_joins_no_group_of_its_name(
+    colour_expert, pictures, capsys, monkeypatch
+):
+    monkeypatch.chdir(pictures)
+    _, single, _ = rows_of(capsys, colour_expert, "a")
+    (pictures / "finds.csv").write_text("file,find\na/1.png,\na/2.png,a/1.png\n")
+    _, rows, _ = rows_of(capsys, colour_expert, "a", group="find", table="finds.csv")
+    assert [(row["group"], row["images"]) for row in rows] == [("a/1.png", "1")] * 2
+    for row, alone in zip(rows, single, strict=True):
+        assert log_p(row) == pytest.approx(log_p(alone), abs=1e-5)
+
+
+def test_names_of_files_are_found_as_windows_and_macos_write_them(colour_expert, pictures, capsys):
+    (pictures / "a" / "2.png").rename(pictures / "a" / "é.png")
+    table = pictures / "finds.csv"
+    options = {"group": "find", "table": str(table)}
+    table.write_text("file,find\na\\1.PNG,x\na/e\u0301.png,y\nB/1.png,x\n")
+    _, rows, _ = rows_of(capsys, colour_expert, pictures, **options)
+    assert [(row["group"], row["images"]) for row in rows] == [("x", "2"), ("y", "1")]
+    shutil.copy(pictures / "a" / "1.png", pictures / "a" / "1.Png")
+    with pytest.raises(TailproofError, match="does not list 2 images"):
+        rows_of(capsys, colour_expert, pictures, **options)
+
+
+def test_a_link_to_itself_among_the_images_is_not_in_the_table(colour_expert, pictures, capsys):
+    (pictures / "c.png").symlink_to(pictures / "c.png")
+    (pictures / "finds.csv").write_text("file,find\na/1.png,x\na/2.png,x\nb/1.png,x\nc.png,x\n")
+    options = {"group": "find", "table": str(pictures / "finds.csv")}
+    whole, rows, _ = rows_of(capsys, colour_expert, pictures, **options)
+    assert not whole and [row["images"] for row in rows] == ["3"]

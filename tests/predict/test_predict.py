@@ -68,6 +68,15 @@ def test_folders_are_searched_sorted_and_no_file_counts_twice(colour_expert, tmp
     assert whole and found == ["c.bmp", "a/deep/3.webp", "b/1.JPG", "b/2.png"]
 
 
+def test_a_file_that_is_given_in_two_ways_counts_once(colour_expert, tmp_path, capsys, monkeypatch):
+    for name in ("new/1.png", "new/2.png"):
+        picture(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    _, rows, _ = predicted(capsys, colour_expert, "new/2.png", tmp_path / "new", "new/../new")
+    assert [row["file"] for row in rows] == ["new/2.png", f"{tmp_path}/new/1.png"]
+    assert "empty path" in refused(colour_expert, "")
+
+
 def test_errors_of_unreadable_images_are_printed_and_the_rest_is_predicted(
     colour_expert, tmp_path, capsys
 ):

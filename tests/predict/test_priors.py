@@ -3,12 +3,19 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.special import softmax
 
 from tailproof.files import read_json, write_json
-from tailproof.predict.class_priors import known_shift, read_allowed, read_counts
+from tailproof.predict.class_priors import (
+    allowed_classes,
+    class_counts,
+    known_shift,
+    read_allowed,
+    read_counts,
+)
 from tailproof.predict.command import predict_images
 from tailproof.predict.loaded_expert import load_expert
 from tailproof.predict.option_rules import Options
@@ -190,3 +197,32 @@ def test_assumptions_for_other_classes_are_refused(expert, tmp_path, pictures):
         predict_images(
             str(tmp_path / "expert"), [str(pictures)], as_csv=True, rule="chow", coverage=1.0
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("e\u0301t\u00e9\n7.0\n", ["été", "7"]),
+        (" Bär \nx.0\n", ["Bär", "x.0"]),
+        ("B  C\n", ["B C "]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_classes_are_found_in_other_spellings(tmp_path, text, expected, encoding):
+    names = ["été", "7", "Bär", "x.0", "B C ", "bär"]
+    allowed, counts = tmp_path / "allowed.txt", tmp_path / "counts.csv"
+    allowed.write_text(text, encoding=encoding)
+    assert [names[place] for place in np.flatnonzero(read_allowed(str(allowed), names))] == expected
+    rows = text.splitlines()
+    rest = [name for name in names if name not in expected]
+    counts.write_text("\n".join(["class,count", *(f"{row},3" for row in [*rows, *rest])]), encoding)
+    assert read_counts(str(counts), names).tolist() == [3] * 6
+    assert allowed_classes(rows, names).sum() == len(rows)
+
+
+def test_names_that_are_no_text_or_have_two_twins_are_refused():
+    for names, chosen in ((["1", "2"], [1]), (["1"], [pd.NA]), (["e\u0301", "é"], ["é\u200b"])):
+        with pytest.raises(TailproofError, match="class"):
+            allowed_classes(chosen, names)
+        with pytest.raises(TailproofError, match="class"):
+            class_counts(dict.fromkeys(chosen, 1), names)

@@ -1,11 +1,15 @@
 import csv
 import io
 import json
+import math
 import shutil
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import tailproof
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.files import read_json, write_json
@@ -280,6 +284,26 @@ def test_context_changes_the_probabilities_of_each_image(in_context, images, cap
     assert "fitted without --context" in output.err
     assert "site says nothing about 1 image" in output.err and "'sea'" in output.err
     assert "date says nothing about 1 image" in output.err
+
+
+def test_values_of_context_are_found_in_other_spellings(in_context, images):
+    folder, context = in_context
+    site = context.columns[0].model_copy(update={"values": {"7": {"0": 40}, "Höhe": {"1": 20}}})
+    columns = [site, context.columns[1]]
+    value = read_json(folder / "guarantees.json")
+    stored = context.model_copy(update={"columns": columns}).model_dump(mode="json")
+    write_json(folder / "guarantees.json", value | {"context": stored})
+    expert = tailproof.open(folder)
+    files = sorted(map(str, images.iterdir()))
+    answers = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for cells in (["7", None, "Höhe"], [7.0, math.nan, "Ho\u0308he"]):
+            column = pd.Series(cells, dtype=object).reindex(range(len(files)))
+            given = pd.DataFrame({"site": column, "date": ""})
+            answers.append(expert.predict(files, context=given, probabilities=True))
+    pd.testing.assert_frame_equal(*answers)
+    assert not answers[0].equals(expert.predict(files, probabilities=True))
 
 
 def with_promises(value, context):

@@ -322,3 +322,23 @@ def test_labels_of_other_ranks_follow():
     assert split.labels["order"].tolist() == [0, 1, -1, 1]
     assert split.labels["genus"].tolist() == [0, 1, 2, 1]
     assert split.labels["species"].tolist() == [0, -1, -1, -1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_are_found_as_other_programs_write_them(tmp_path, encoding):
+    path = tmp_path / "labels.csv"
+    path.write_text("sample_id\tverified\na\t7.0\nb\te\u0301\nc\t x \nd\t\n", encoding)
+    verified = VerifiedLabels.read(path)
+    assert verified.indices(path, ["x", "é", "7"]) == {"a": 2, "b": 1, "c": 0}
+    assert verified.unlabelled == 1
+
+
+def test_a_relation_hides_no_answer_of_label_studio(tmp_path):
+    results = [
+        {"type": "relation", "from_id": "x", "to_id": "y"},
+        {"from_name": "verified", "type": "choices", "value": {"choices": ["cat"]}},
+    ]
+    path = tmp_path / "export.json"
+    task = {"data": {"sample_id": "a"}, "annotations": [{"result": results}]}
+    write_json(path, [task])
+    assert VerifiedLabels.read(path).classes == {"a": "cat"}

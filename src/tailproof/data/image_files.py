@@ -1,5 +1,6 @@
 """Finds image files in places that a user names."""
 
+import os
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -48,10 +49,16 @@ def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
     """
     suffixes = {".npy"} if mode == MODE else SUFFIXES
     found = FoundImages()
-    for place in map(Path, places):
+    for given in places:
+        if not str(given):
+            raise TailproofError(
+                "an image has an empty path, as an empty variable of the shell gives: give image "
+                "files or folders, and '.' for the current folder"
+            )
+        place = Path(given)
         try:
             status = place.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # no file has a zero byte in its name
             raise TailproofError(f"{place} does not exist: give image files or folders") from None
         except OSError as error:
             raise TailproofError(
@@ -61,6 +68,10 @@ def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
             _search(place, suffixes, found)
         else:
             found.files[place] = None
+    first: dict[str, Path] = {}
+    for file in found.files:
+        first.setdefault(os.path.normpath(Path.cwd() / file), file)  # links stay as they are
+    found.files = dict.fromkeys(first.values())
     return found
 
 

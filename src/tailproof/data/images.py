@@ -207,6 +207,17 @@ def _read_any(data: bytes, mode: str | None) -> Picture:
     )
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Return whether a picture in memory has more than 8 bits per channel, in it or its file.
+
+    Once its pixels are read, a PNG with several channels does not say so any more.
+    """
+    if isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8:
+        return True
+    unread = [str(tile) for tile in getattr(image, "tile", [])]
+    return image.mode in DEEP or any(";16" in tile for tile in unread)
+
+
 def _reason(error: Exception) -> str:
     """Return the text of an error without memory addresses."""
     return re.sub(r" ?<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error)) or type(error).__name__
@@ -264,7 +275,7 @@ def _has_more_frames(image: Image.Image) -> bool:
 
 def _used_bands(image: Image.Image) -> int:
     bands = 1 if image.mode == "P" else len(image.getbands())
-    return 3 if image.mode == "RGBA" and not _has_alpha(image) else bands
+    return 3 if image.mode == "RGBA" and not has_alpha(image) else bands
 
 
 @lru_cache(maxsize=64)
@@ -293,7 +304,7 @@ def _changes_colours(profile: bytes) -> bool:
 def _eight_bit_pixels(image: Image.Image) -> tuple[np.ndarray, bool]:
     """Return the pixels of a loaded image, and whether parts of it are transparent."""
     orientation = _orientation(image)
-    if _has_alpha(image) and (background := _background(image)) is not None:
+    if has_alpha(image) and (background := _background(image)) is not None:
         return _upright(image, "RGB", orientation, lambda strip: _over(strip, background)), True
     native = "L" if image.mode in GREY else "RGB"
     return _upright(image, native, orientation, lambda strip: _converted(strip, native)), False
@@ -328,7 +339,7 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _has_alpha(image: Image.Image) -> bool:
+def has_alpha(image: Image.Image) -> bool:
     """Return whether there is alpha; a fourth band of TIFF whose kind is not said is none."""
     unknown = isinstance(image, TiffImageFile) and EXTRA_SAMPLES not in image.tag_v2
     return image.has_transparency_data and not unknown

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from tailproof.calibration.metrics import log_probabilities
-from tailproof.data.sources.tables.text_table import TextTable
+from tailproof.data.sources.folders.class_names import same_names
+from tailproof.data.sources.tables.text_table import TextTable, read_text_of_tables
 from tailproof.evaluation.deployment import Assumptions
 from tailproof.evaluation.prior_shift import ClassConfidence, estimate_shares, shares
 from tailproof.predict.option_rules import Options
 from tailproof.predict.posterior import Posterior
 from tailproof.runtime.errors import TailproofError, unknown_name
 from tailproof.text import listed, quantity
-from tailproof.untrusted_files import read_text
 from tailproof.untrusted_text import printable
 
 CLASS, COUNT = "class", "count"
@@ -108,11 +108,10 @@ def allowed_classes(chosen: Iterable[str], names: list[str]) -> Array:
     """
     if isinstance(chosen, str) or not isinstance(chosen, Iterable):
         raise TailproofError(f"classes is {printable(repr(chosen))}, expected a list of names")
-    chosen = list(chosen)
-    _check_names("classes", chosen, names)
-    if not chosen:
+    found = [_class_of("classes", name, names) for name in chosen]
+    if not found:
         raise TailproofError("classes is empty, expected at least one class")
-    return np.isin(names, chosen)
+    return np.isin(names, found)
 
 
 def class_counts(counts: Mapping[str, float], names: list[str]) -> Array:
@@ -124,12 +123,11 @@ def class_counts(counts: Mapping[str, float], names: list[str]) -> Array:
     """
     try:
         pairs = list(counts.items())
-        given = dict(pairs)
     except (AttributeError, TypeError):
         raise TailproofError(
             f"prior is a {type(counts).__name__}, expected {{class: number of images}}"
         ) from None
-    _check_names("prior", [name for name, _ in pairs], names)
+    given = {_class_of("prior", name, names): count for name, count in pairs}
     if len(given) < len(pairs):
         raise TailproofError("prior lists a class twice, expected each class once")
     for name, count in given.items():
@@ -142,10 +140,21 @@ def class_counts(counts: Mapping[str, float], names: list[str]) -> Array:
     return np.array([float(given[name]) for name in names])
 
 
-def _check_names(what: str, chosen: Iterable[object], names: list[str]) -> None:
-    for name in chosen:
-        if name not in names:
-            raise TailproofError(f"{what}: {unknown_name('class', printable(name), names)}")
+def _class_of(what: str, name: object, names: list[str]) -> str:
+    """Return the class with a name, or with another spelling of it.
+
+    Raises:
+        TailproofError: there is none.
+    """
+    if not isinstance(name, str):
+        raise TailproofError(
+            f"{what} names the class {printable(repr(name))}, a {type(name).__name__}, expected "
+            f"text such as {printable(names[0])!r}"
+        )
+    found = same_names([name], names)[name]
+    if found is None:
+        raise TailproofError(f"{what}: {unknown_name('class', printable(name), names)}")
+    return found
 
 
 def _check_complete(what: str, counts: Mapping[str, float], names: list[str], remedy: str) -> None:
@@ -165,14 +174,11 @@ def read_allowed(path: str, names: list[str]) -> Array:
     Raises:
         TailproofError: a line is not a class, or there is none.
     """
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    lines = [line for line in lines if line]
-    unknown = [line for line in lines if line not in names]
-    if unknown:
-        raise TailproofError(f"{path}: {unknown_name('class', unknown[0], names)}")
-    if not lines:
+    lines = [line.strip() for line in read_text_of_tables(path).splitlines()]
+    found = [_class_of(path, line, names) for line in lines if line]
+    if not found:
         raise TailproofError(f"{path} is empty, expected one class per line")
-    return np.isin(names, lines)
+    return np.isin(names, found)
 
 
 def read_counts(path: str, names: list[str]) -> Array:
@@ -183,12 +189,11 @@ def read_counts(path: str, names: list[str]) -> Array:
             whole number of at least 0.
     """
     counts: dict[str, float] = {}
-    for row in TextTable(Path(path), [CLASS, COUNT], None).rows():
+    for row in TextTable(Path(path), [CLASS, COUNT], None, configured=False).rows():
         if row.fault:
             raise TailproofError(f"{path}, line {row.line} {row.fault}")
-        name, cell = (cell.strip() for cell in row.cells)
-        if name not in names:
-            raise TailproofError(f"{path}, line {row.line}: {unknown_name('class', name, names)}")
+        name, cell = row.cells[0], row.cells[1].strip()
+        name = _class_of(f"{path}, line {row.line}", name if name in names else name.strip(), names)
         try:
             count = float(cell)
         except ValueError:

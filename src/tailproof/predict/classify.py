@@ -14,7 +14,7 @@ from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.predict.answers import Answers, Columns, Decision, answer
 from tailproof.predict.class_priors import known_shift
 from tailproof.predict.context import ImageContext
-from tailproof.predict.groups import GroupMeans
+from tailproof.predict.groups import Group, GroupMeans
 from tailproof.predict.image_files import read_images
 from tailproof.predict.image_inputs import GivenImage
 from tailproof.predict.loaded_expert import LoadedExpert
@@ -91,7 +91,7 @@ class Classifier:
         return self._answer(self._expert, empty)
 
     def batches(
-        self, images: Sequence[GivenImage], groups: Sequence[str] | None = None
+        self, images: Sequence[GivenImage], groups: Sequence[Group] | None = None
     ) -> Iterator[Batch]:
         """Return the answers for all images in order, batch by batch; those for groups at last.
 
@@ -155,7 +155,7 @@ class Classifier:
         self,
         expert: LoadedExpert,
         images: Sequence[GivenImage],
-        groups: Sequence[str],
+        groups: Sequence[Group],
         context: ImageContext | None,
     ) -> Iterator[Batch]:
         temperature = expert.deployment.group_temperature
@@ -177,7 +177,8 @@ class Classifier:
                 log_p[expert.target] = context.of_groups(of_rows, group, log_p[expert.target])
             scores = None if self._unknown is None else means.scores
             answers = self._answer(expert, log_p, scores)
-            yield Batch(list(counts), answers, {}, [], list(counts.values()))
+            names: list[str | Path] = [group.name for group in counts]
+            yield Batch(names, answers, {}, [], list(counts.values()))
 
     def _answer(
         self,

@@ -83,10 +83,7 @@ def predict_images(
     files, broken = list(found.files), found.unreadable
     if group is None and table is not None:
         raise TailproofError("--table needs --group: set --group to a column of the table")
-    groups = None
-    if group is not None:
-        group_names = groups_of(files, group, table)
-        groups = [group_names[file] for file in files]
+    groups = None if group is None else groups_of(files, group, table)
     batches = classifier.batches([GivenImage(file, file) for file in files], groups)
     count, images, unknown = {True: 0, False: 0}, [0], [0]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tailproof.data.context_cells import read_cell
+from tailproof.data.sources.folders.class_names import same_names
 from tailproof.guarantees.context_prior import NONE, add_context, codes_of_groups
 from tailproof.guarantees.expert_guarantees import (
     ExpertGuarantees,
@@ -62,7 +63,9 @@ class ImageContext:
         self._codes = []
         for place, column in enumerate(stored.columns):
             texts = [row[place] for row in cells]
-            codes = self._columns[place].codes([read_cell(text, column.kind) for text in texts])
+            values = [read_cell(text, column.kind) for text in texts]
+            spelled = same_names({value for value in values if value}, column.values)
+            codes = self._columns[place].codes([value and spelled[value] for value in values])
             pairs = zip(texts, codes, strict=True)
             unknown = [text for text, code in pairs if text and code == NONE]
             if unknown:

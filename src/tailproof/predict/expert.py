@@ -1,5 +1,6 @@
 """An expert to be used from Python: `tailproof.open` returns one."""
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -14,7 +15,7 @@ from tailproof.guarantees.expert_guarantees import StoredFit
 from tailproof.predict.answers import Answers
 from tailproof.predict.class_priors import allowed_classes, class_counts
 from tailproof.predict.classify import Batch, Classifier, Note
-from tailproof.predict.groups import FOLDER
+from tailproof.predict.groups import FOLDER, Group, named_groups
 from tailproof.predict.image_inputs import GivenImage, list_images
 from tailproof.predict.loaded_expert import LoadedExpert, load_expert
 from tailproof.predict.option_rules import CHOW, Options, Promised
@@ -178,7 +179,7 @@ class Expert:
         """Return the images and the index of their table; those in a folder that is given alone."""
         if not isinstance(images, str | PathLike):
             return list_images(images)
-        found = find_images([Path(images)], self.loaded.deployment.images)
+        found = find_images([os.fspath(images)], self.loaded.deployment.images)
         for error in found.unreadable:
             note(str(error))
         if found.skipped:
@@ -190,8 +191,6 @@ def _cells(
     context: Mapping[str, Iterable[Any]], names: list[str], images: int
 ) -> list[tuple[str | None, ...]]:
     """Return the cells of each image in columns of context."""
-    import pandas as pd
-
     columns = []
     if not hasattr(context, "keys"):
         raise TailproofError(
@@ -209,10 +208,17 @@ def _cells(
                 f"the column '{printable(name)}' of context has "
                 f"{quantity(len(values), 'value')}, expected {images}, one for each image"
             )
-        missing = pd.isna(pd.Series(values, dtype=object)).tolist()
-        cells = zip(values, missing, strict=True)
-        columns.append([None if absent else str(value) for value, absent in cells])
+        columns.append(_texts(values))
     return list(zip(*columns, strict=True))
+
+
+def _texts(values: list[Any]) -> list[str | None]:
+    """Return values as text; None for what pandas takes for missing, such as NaN."""
+    import pandas as pd
+
+    missing = pd.isna(pd.Series(values, dtype=object)).tolist()
+    cells = zip(values, missing, strict=True)
+    return [None if absent else str(value) for value, absent in cells]
 
 
 def _possible(fits: Mapping[str, StoredFit]) -> list[tuple[str, bool]]:
@@ -259,7 +265,7 @@ def _frame(answers: Answers, probabilities: bool) -> "pd.DataFrame":
     return pd.concat([table, pd.DataFrame(p, columns=answers.probability_names)], axis=1)
 
 
-def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
+def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[Group]:
     """Return the group of each image; an image of no group is one of its own."""
     if isinstance(group, str):
         files = [one.name for one in given if isinstance(one.name, Path)]
@@ -274,7 +280,7 @@ def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
                 f"group is '{FOLDER}', but not every image is given as a path: give the group of "
                 "each image, such as a column of the table"
             )
-        return [str(file.parent) for file in files]
+        return [Group(str(file.parent)) for file in files]
     if not isinstance(group, Iterable):
         raise TailproofError(f"group is {group!r}, expected the group of each image")
     names = list(group)
@@ -283,11 +289,7 @@ def _groups(group: str | Iterable[Any], given: list[GivenImage]) -> list[str]:
             f"group has {quantity(len(names), 'name')} for {quantity(len(given), 'image')}: give "
             "the group of each image"
         )
-    missing = [name is None or name != name or name == "" for name in names]  # noqa: PLR0124 - NaN
-    return [
-        str(one.name) if no_group else str(name)
-        for one, name, no_group in zip(given, names, missing, strict=True)
-    ]
+    return named_groups([one.name for one in given], [text or None for text in _texts(names)])
 
 
 def _report_broken(broken: Mapping[int, TailproofError], count: int) -> str:

@@ -1,7 +1,11 @@
 """One answer for all images of one thing: groups of images whose logits are averaged."""
 
+import os
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +21,19 @@ FILE = "file"
 SHOWN = 3
 
 
-def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
+class Group(NamedTuple):
+    """What gets one answer.
+
+    Attributes:
+        name: the name of the group; of an image without a group, the name of the image.
+        image: the row of the image that is a group of its own; None for any other group.
+    """
+
+    name: str
+    image: int | None = None
+
+
+def groups_of(files: list[Path], by: str, table: str | None) -> list[Group]:
     """Return the group of each image file.
 
     Args:
@@ -36,9 +52,17 @@ def groups_of(files: list[Path], by: str, table: str | None) -> dict[Path, str]:
                 f"--group {by} is a column of a table: name the table with --table, or use "
                 "--group folder"
             )
-        return {file: str(file.parent) for file in files}
-    cells = cells_of(files, table, [by])
-    return {file: group or str(file) for file, (group,) in cells.items()}
+        return [Group(str(file.parent)) for file in files]
+    cells = cells_of(files, table, [by]).values()
+    return named_groups(files, [group or None for (group,) in cells])
+
+
+def named_groups(images: Sequence[object], names: Sequence[str | None]) -> list[Group]:
+    """Return the group of each image, of the names of both; an image without is one of its own."""
+    return [
+        Group(str(image), row) if name is None else Group(name)
+        for row, (image, name) in enumerate(zip(images, names, strict=True))
+    ]
 
 
 def cells_of(
@@ -49,7 +73,8 @@ def cells_of(
     Args:
         files: the image files.
         table: path of a table with the column `file` and the others; a relative file is looked for
-            next to the table, and then from the current folder.
+            next to the table, and then from the current folder. Names may differ from those of the
+            files in case and Unicode form, and have backslashes.
         columns: the columns.
 
     Raises:
@@ -57,16 +82,22 @@ def cells_of(
             with two values.
     """
     path = Path(table)
-    cells: dict[Path, tuple[str, ...]] = {}
-    for row in TextTable(path, [FILE, *columns], None).rows():
+    cells: dict[str, tuple[str, ...]] = {}
+    alike: dict[str, set[str]] = defaultdict(set)
+    for row in TextTable(path, [FILE, *columns], None, configured=False).rows():
         if row.fault:
             raise TailproofError(f"{path}, line {row.line} {row.fault}")
         file, *own = (cell.strip() for cell in row.cells)
-        near = path.parent / file
+        written = file.replace("\\", "/")
+        tried = [path.parent / file, Path(file), path.parent / written, Path(written)]
         try:
-            place = (near if near.exists() else Path(file)).resolve()
-        except OSError:  # no image has such a name
+            found = next((one for one in tried if one.exists()), None)
+            place = os.path.realpath(found or file)
+        except (OSError, ValueError):  # no image has such a name
             continue
+        if found is None:
+            for one in tried[2:]:
+                alike[_key(os.path.realpath(one))].add(place)
         for column, cell, earlier in zip(
             columns, own, cells.setdefault(place, tuple(own)), strict=True
         ):
@@ -76,14 +107,26 @@ def cells_of(
                     f"'{printable(cell)}', and on an earlier line '{printable(earlier)}': keep one "
                     "of the lines"
                 )
-    unlisted = [file for file in files if file.resolve() not in cells]
+    places = {image: os.path.realpath(image) for image in files}
+    unlisted = [image for image, place in places.items() if place not in cells]
+    wanted = Counter(_key(places[image]) for image in unlisted)
+    for image in unlisted:
+        key = _key(places[image])
+        if wanted[key] == len(alike[key]) == 1:
+            places[image] = next(iter(alike[key]))
+    unlisted = [image for image in unlisted if places[image] not in cells]
     if unlisted:
         raise TailproofError(
             f"{path} does not list {quantity(len(unlisted), 'image')} in its column '{FILE}', "
             f"such as {listed(list(map(str, unlisted)), SHOWN)}: add a row for each, or give "
             "other images"
         )
-    return {file: cells[file.resolve()] for file in files}
+    return {image: cells[place] for image, place in places.items()}
+
+
+def _key(path: str) -> str:
+    """Return a path without what Windows and macOS ignore in names: case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 class GroupMeans:
@@ -95,16 +138,16 @@ class GroupMeans:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[str, np.ndarray]] = {}
-        self._scores: dict[str, float] = {}
-        self._numbers: dict[str, int] = {}
-        self.counts: dict[str, int] = {}
+        self._sums: dict[Group, dict[str, np.ndarray]] = {}
+        self._scores: dict[Group, float] = {}
+        self._numbers: dict[Group, int] = {}
+        self.counts: dict[Group, int] = {}
         self.members: list[tuple[int, int]] = []
 
     def add(
         self,
         rows: Sequence[int],
-        groups: Sequence[str],
+        groups: Sequence[Group],
         log_p: dict[str, np.ndarray],
         scores: np.ndarray | None,
     ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tailproof.data.heic import without_heic
-from tailproof.data.images import DEEP, decode
+from tailproof.data.images import decode, has_alpha, is_deep
 from tailproof.data.multiband import MODE, decode_bands
 from tailproof.data.sources.folders.filesystem import read_file
 from tailproof.runtime.errors import TailproofError
@@ -125,7 +125,7 @@ def _instead_of_tensor() -> str:
 def _of_picture(picture: Image.Image, mode: str) -> np.ndarray:
     if mode == MODE:
         raise TailproofError(f"it is a picture, expected {BANDS} as in training")
-    if picture.mode in DEEP:
+    if is_deep(picture):
         raise TailproofError(
             f"its pixels have more than 8 bits per channel (mode {picture.mode}): scale the range "
             "that matters to 0-255, the same way for all images"
@@ -134,7 +134,7 @@ def _of_picture(picture: Image.Image, mode: str) -> np.ndarray:
         with _LOADING:  # the same picture may be given twice
             picture.load()
         upright = _upright(picture)
-        if not picture.has_transparency_data:
+        if not has_alpha(picture):
             rgb = upright if upright.mode in ("L", "RGB") else upright.convert("RGB")
             return np.asarray(rgb.convert(mode))
         file = io.BytesIO()

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tailproof.data.sources.folders.class_names import same_names
+from tailproof.data.sources.tables.text_table import read_text_of_tables
 from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
-from tailproof.untrusted_files import read_json, read_text
+from tailproof.untrusted_files import read_json
 from tailproof.untrusted_text import is_encodable, plain_cell, printable
 
 SAMPLE, VERIFIED = "sample_id", "verified"
@@ -93,7 +95,8 @@ class VerifiedLabels(NamedTuple):
             TailproofError: a label is none of them.
         """
         index = {name: number for number, name in enumerate(names)}
-        unknown = sorted(set(self.classes.values()) - index.keys())
+        same = same_names(self.classes.values(), names)
+        unknown = sorted(name for name, own in same.items() if own is None)
         if unknown:
             shown = [f"'{name}'{suggestion(name, names)}" for name in unknown]
             raise TailproofError(
@@ -101,7 +104,7 @@ class VerifiedLabels(NamedTuple):
                 f"those of its {quantity(len(names), 'class', 'classes')}: correct them; a new "
                 "class needs a new run of the experiment"
             )
-        return {sample: index[name] for sample, name in self.classes.items()}
+        return {sample: index[same[name] or name] for sample, name in self.classes.items()}
 
 
 class Correction(NamedTuple):
@@ -175,7 +178,7 @@ def _annotated(task: dict[str, Any]) -> list[Any]:
             for annotation in task.get("annotations", [])
             if not annotation.get("was_cancelled")
             for result in annotation["result"]
-            if result["from_name"] == VERIFIED
+            if result.get("from_name") == VERIFIED  # relations have none
             for choice in result["value"]["choices"]
         ]
     except (AttributeError, KeyError, TypeError):
@@ -184,7 +187,7 @@ def _annotated(task: dict[str, Any]) -> list[Any]:
 
 def _read_rows(path: str | Path) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a table that a spreadsheet may have written."""
-    text = read_text(path)
+    text = read_text_of_tables(path)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:

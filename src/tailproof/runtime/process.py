@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from tailproof.runtime.errors import TailproofError
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # ask a process to stop
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h of glibc
@@ -33,6 +35,20 @@ def limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+
+def require_folder() -> None:
+    """Check that the current folder exists; libraries end the process or fail anywhere if not.
+
+    Raises:
+        TailproofError: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise TailproofError(
+            "the current folder was deleted: change to another one with cd"
+        ) from None
 
 
 def tune_malloc() -> None:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
@@ -25,6 +25,29 @@ def plain_name(name: str) -> str:
 def twin_of(name: str, names: Iterable[str]) -> str | None:
     """Return the name that looks like another one, if there is one."""
     return next((other for other in names if plain_name(other) == plain_name(name)), None)
+
+
+def same_names(written: Iterable[str], names: Collection[str]) -> dict[str, str | None]:
+    """Return the name that each text is, or is the only other spelling of; None if there is none.
+
+    Folders of macOS have accents in another Unicode form than text that is typed. pandas writes the
+    whole numbers of a column as 7.0 if a cell is empty, and else as 7.
+    """
+    found: dict[str, str | None] = {text: text if text in names else None for text in written}
+    if None in found.values():
+        spelled: dict[str, list[str]] = {}
+        for name in names:
+            spelled.setdefault(_spelling(name), []).append(name)
+        for text, exact in found.items():
+            same = spelled.get(_spelling(text), [])
+            found[text] = same[0] if exact is None and len(same) == 1 else exact
+    return found
+
+
+def _spelling(name: str) -> str:
+    visible = visible_name(name)
+    whole = visible.removesuffix(".0")
+    return whole if whole.isdecimal() else visible
 
 
 def check_names(folder: str, pictures: Mapping[str, int]) -> None:

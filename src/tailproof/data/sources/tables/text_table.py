@@ -63,19 +63,28 @@ class TextTable:
         comments: number of lines with a comment; complete after the rows were read.
     """
 
-    def __init__(self, file: Path, columns: Sequence[str], encoding: str | None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        columns: Sequence[str],
+        encoding: str | None,
+        *,
+        configured: bool = True,
+    ) -> None:
         """Find the separator and the header.
 
         Args:
             file: the table.
             columns: the columns that are needed.
             encoding: the encoding of the text; None: UTF-8, or what the byte order mark says.
+            configured: whether data.source names the columns and the encoding.
 
         Raises:
             TailproofError: the file is not a table of text, or lacks a column.
         """
         self.file = file
         self.comments = 0
+        self._configured = configured
         self._content = read_bytes(file, limit=LARGEST)
         self.encoding = encoding or marked_encoding(self._content)
         self._refuse_other_files()
@@ -190,6 +199,8 @@ class TextTable:
                 if blanks
                 else "(correct the names of columns in data.source, such as ranks and group, or in "
                 "data.context)"
+                if self._configured
+                else "(rename one)"
             )
         )
 
@@ -246,6 +257,8 @@ class TextTable:
             except UnicodeDecodeError as error:
                 before, after = line[: error.start], line[error.start :]
                 word = re.split(rb"[^\w\x80-\xff]", before)[-1] + re.split(rb"[,;\t|\"]", after)[0]
+                if not self._configured:
+                    return f"{self.file}, line {number} is not UTF-8 text: save it as 'CSV UTF-8'"
                 return (
                     f"{self.file}, line {number} is not UTF-8 text: save the table as "
                     f"'CSV UTF-8', or set data.source.encoding to cp1252 (Windows, Western Europe) "
@@ -276,6 +289,25 @@ def find_encoding(content: bytes) -> str | None:
 def marked_encoding(content: bytes) -> str:
     """Return the encoding that the byte order mark of a text says, else UTF-8."""
     return next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8-sig")
+
+
+def read_text_of_tables(path: str | Path) -> str:
+    """Return a text as spreadsheets save it: UTF-8, or what its byte order mark says.
+
+    Raises:
+        TailproofError: it cannot be read, or is no text.
+    """
+    content = read_bytes(path)
+    if kind := other_kind(content):
+        raise TailproofError(f"{path} is {kind}")
+    encoding = marked_encoding(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TailproofError(
+            f"{path} is not {encoding.removesuffix('-sig').upper()} text (byte {error.start}): "
+            "save it as 'CSV UTF-8' or as text in UTF-8"
+        ) from None
 
 
 def _names(lines: Sequence[str], separator: str) -> list[str]:
