@@ -158,6 +158,17 @@ def boxes_in_rows(root):  # several rows per picture
     write_table(root / "boxes.csv", ["filename", "class", "x", "y", "w", "h"], rows)
 
 
+def parts_and_outlines(root):  # HAM10000, whose table has no suffix
+    names = [f"ISIC_{n:07d}" for n in range(48)]
+    for part in range(2):
+        folder = root / f"HAM10000_images_part_{part + 1}"
+        write_pictures(folder, [f"{name}.jpg" for name in names[part::2]])
+    outlines = [f"{name}_segmentation.png" for name in names]
+    write_pictures(root / "HAM10000_segmentations_lesion_tschandl", outlines)
+    rows = [[f"HAM_{n // 2}", name, ANIMALS[n // 2 % 3]] for n, name in enumerate(names)]
+    write_table(root / "HAM10000_metadata", ["lesion_id", "image_id", "dx"], rows)
+
+
 READ = {
     inaturalist_2017: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
     inaturalist_2018: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
@@ -172,6 +183,7 @@ READ = {
     eyes: ({}, {"0": 16, "1": 16, "2": 16}),
     idrid: ({"train": 30, "test": 9}, {"0": 13, "1": 13, "2": 13}),
     places_without_sequences: ({}, dict.fromkeys(ANIMALS, 10)),
+    parts_and_outlines: ({}, dict.fromkeys(ANIMALS, 16)),
     boxes_in_rows: ({}, {"bird": 14, "cat": 13, "dog": 13}),
 }
 """What is read: the number of samples of each official set, and of each class."""
@@ -182,6 +194,23 @@ READ = {
 
 def cameras(root):
     write_classes(root, ("cam0", "cam1", "cam2"), 8)
+
+
+def patients_in_sets(root):  # their table is missing
+    for split, first, count in (("train", 0, 8), ("valid", 8, 4)):
+        for patient in range(first, first + count):
+            folder = root / split / f"patient{patient:05d}" / "study1"
+            write_pictures(folder, ["view1_frontal.jpg", "view2_lateral.jpg"])
+
+
+def numbers_of_two_things(root):  # Camelyon 17
+    for n in range(6):
+        write_pictures(root / "patches" / f"patient_{n:03d}_node_{n % 3}", ["1.png", "2.png"])
+
+
+def parts(root):
+    for part in ("HAM10000_images_part_1", "HAM10000_images_part_2", "HAM10000_segmentations_x"):
+        write_pictures(root / part, [f"{part[:12]}{n}.jpg" for n in range(8)])
 
 
 def nights(root):
@@ -281,6 +310,9 @@ def one_pickle(root):
 REFUSED = {
     cameras: r"'cam0', 'cam1', 'cam2'.*source: \{name: image_folder",
     nights: "2021-05-01",
+    patients_in_sets: "patient00000.*columns filename, label and group",
+    numbers_of_two_things: "patient_000_node_0.*columns filename, label and group",
+    parts: "HAM10000_images_part_1 contains 8 pictures, which are not sorted by class",
     yolo: "data.yaml.*YOLO.*COCO",
     pascal_voc: "Pascal VOC.*COCO",
     sets_in_names: "bicycle_final",
@@ -466,6 +498,15 @@ def paths_of_another_machine(root):
     write_table(root / "annotations.csv", ["path", "label"], rows)
 
 
+def folders_of_another_machine(root):  # CheXpert: all pictures have the same names
+    rows = []
+    for n in range(48):
+        path = f"train/patient{n // 2:05d}/study{n % 2 + 1}/view1_frontal.jpg"
+        write_pictures(root, [path])
+        rows.append([f"CheXpert-v1.0-small/{path}", ANIMALS[n // 2 % 3], n // 2])
+    write_table(root / "train.csv", ["Path", "label", "patient"], rows)
+
+
 FOLLOWED = {
     radiographs: ({}, {"COVID": 8, "Normal": 8, "Viral": 8}, 0),
     ultrasound: ({}, {"benign": 8, "malignant": 8, "normal": 8}, 0),
@@ -491,6 +532,7 @@ FOLLOWED = {
     records: ({}, {"000": 10, "001": 10, "002": 10}, 0),
     record_lines: ({}, dict.fromkeys(ANIMALS, 10), 0),
     sets_in_json: ({"train": 27, "val": 9, "test": 9}, dict.fromkeys(ANIMALS, 15), 0),
+    folders_of_another_machine: ({}, dict.fromkeys(ANIMALS, 16), 24),
     paths_of_another_machine: ({}, dict.fromkeys(BEETLES, 10), 0),
 }
 """What is read after the command in the refusal: sets, classes, and groups of several samples."""

@@ -44,6 +44,12 @@ PART = re.compile(
 )
 """Names of the parts of a collection that is too large for one folder."""
 
+ANNOTATION = re.compile(
+    r".*(?<![a-z])(masks?|segmentations?|annotations?|ground[ _-]?truths?)(?![a-z]).*",
+    re.IGNORECASE,
+)
+"""Names of folders that have a word for annotations in them."""
+
 FOLD = re.compile(r"(cv|k)?[ _-]*fold[ _-]*\d+", re.IGNORECASE)
 
 NUMBERED = re.compile(r"(|.*?[^\d _-])[ _-]*(\d{1,4}|(19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d)")
@@ -145,8 +151,10 @@ class _LayoutFinder:
                 "the same names"
             )
             return self.find(copy)
-        if all(map(PART.fullmatch, inner)) or all(map(CONTAINER.fullmatch, inner)):
-            raise self._flat(inner.values())
+        parts = [name for name in inner if PART.fullmatch(name) or CONTAINER.fullmatch(name)]
+        others = [name for name in inner if name not in parts]
+        if len(parts) > 1 and all(map(ANNOTATION.fullmatch, others)):
+            raise self._flat(inner[name] for name in parts)
         self._refuse_alike(folder, inner)
         self._refuse_places(folder)
         self._refuse_masks(folder, "filename,label", FIRST_FOLDER)
@@ -234,6 +242,7 @@ class _LayoutFinder:
             )
         self._note_unused(splits, chosen, classes)
         level = inside[train]
+        self._refuse_places(level)
         layout = self._class_folders(level)
         if len(chosen) == 1:
             self._refuse_masks(level, "filename,label", FIRST_FOLDER)
@@ -480,9 +489,16 @@ def _are_serial(names: list[str]) -> bool:
 
 
 def _are_places(names: list[str]) -> bool:
-    """Return whether names are dates, or one word for a place, a person or a day with a number."""
+    """Return whether names are dates, or differ in numbers next to a word for a place or a person.
+
+    Such are cam1, and patient_012_node_3.
+    """
     match = NUMBERED.fullmatch(names[0]) if _are_serial(names) else None
-    return match is not None and (not match[1] or bool(PLACES.fullmatch(match[1])))
+    if match is not None and not match[1]:
+        return True
+    texts = {re.sub(r"\d+", "0", name) for name in names}
+    words = re.findall(r"[^\W\d_]+(?=[ _-]*\d)", names[0])
+    return len(texts) == 1 and any(map(PLACES.fullmatch, words))
 
 
 def _doubts_about_lists(root: Path, top: Surveyed) -> list[str]:

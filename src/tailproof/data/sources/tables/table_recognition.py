@@ -34,7 +34,8 @@ from tailproof.runtime.errors import TailproofError, suggestion
 from tailproof.text import listed, quantity
 from tailproof.untrusted_files import read_bytes
 
-ENDINGS = (".csv", ".tsv", ".tab", ".txt")
+ENDINGS = (".csv", ".tsv", ".tab", ".txt", "")
+BARE = 5  # files without a suffix in a folder; more of them are pictures or parts
 DEEPEST = 3  # levels of folders below the root in which tables are looked for
 TABLES = 40  # tables that are read
 WIDEST = 300  # columns; wider tables hold pixels or features
@@ -101,10 +102,19 @@ def _tables_in(top: Surveyed) -> list[str]:
     paths = [
         f"{folder.path}/{name}" if folder.path else name
         for folder in folders
-        for name in folder.files
-        if PurePosixPath(name).suffix.lower() in ENDINGS
+        for name in _table_names(folder.files)
     ]
     return sorted(paths, key=lambda path: (path.count("/"), path))
+
+
+def _table_names(files: list[str]) -> list[str]:
+    """Return the names of files that may be tables."""
+    bare = [name for name in files if not PurePosixPath(name).suffix]
+    return [
+        name
+        for name in files
+        if PurePosixPath(name).suffix.lower() in ENDINGS and (name not in bare or len(bare) <= BARE)
+    ]
 
 
 def _read_tables(root: Path, top: Surveyed, paths: list[str], label: str | None) -> Tables:
@@ -358,7 +368,7 @@ class _Places:
         known = [cell for cell in cells if PurePosixPath(cell).stem.casefold() in self._stems]
         if len(known) < len(cells):
             return None
-        paths = [self._finder.find_below(".", PurePosixPath(cell).name).path for cell in cells]
+        paths = [self._find_end(cell) for cell in cells]
         prefixes = {
             cell[: len(cell) - len(_common_end(cell, path))] if path is not None else None
             for cell, path in zip(cells, paths, strict=True)
@@ -366,6 +376,13 @@ class _Places:
         prefix = prefixes.pop()
         usable = not prefixes and prefix and re.fullmatch(r"[\w./: -]+", prefix)
         return prefix if usable else None
+
+    def _find_end(self, cell: str) -> str | None:
+        """Return the only picture whose path has an end in common with this one, the longest."""
+        parts = cell.split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        matches = (self._finder.find_below(".", end) for end in ends if end)
+        return next((match.path for match in matches if match.path or match.near), None)
 
     def _exists(self, folder: str, cell: str) -> bool:
         if not cell or cell in EMPTY:
