@@ -69,11 +69,11 @@ class ImageContext:
             pairs = zip(texts, codes, strict=True)
             unknown = [text for text, code in pairs if text and code == NONE]
             if unknown:
-                values = [f"'{printable(text)}'" for text in dict.fromkeys(unknown)]
+                shown = [f"'{printable(text)}'" for text in dict.fromkeys(unknown)]
                 note(
                     f"{column.name} says nothing about {quantity(len(unknown), 'image')}, because "
-                    f"train does not have {'this value' if len(values) == 1 else 'these values'}: "
-                    f"{listed(values, SHOWN)}"
+                    f"train does not have {'this value' if len(shown) == 1 else 'these values'}: "
+                    f"{listed(shown, SHOWN)}"
                 )
             self._codes.append(codes)
         self._note = note
