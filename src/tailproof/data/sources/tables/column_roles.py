@@ -42,7 +42,7 @@ GROUPS = (
     "location", "site", "camera", "station", "plot", "transect", "field", "tree", "plant", "place",
     "seq", "sequence", "burst", "capture", "event", "trap", "session", "series", "video", "clip",
     "track", "scene", "visit", "group", "wsi", "volume", "flight", "trip", "night", "obs",
-    "deployment", "encounter",
+    "deployment", "encounter", "gbif",
     "ort", "standort", "lieu", "lugar", "sitio", "luogo", "plaats", "paciente", "patiente",
 )  # fmt: skip
 """Words in the names of columns of samples that belong together."""
@@ -207,6 +207,21 @@ def guess_ranks(
     ranks = sorted(named, key=lambda name: (len(read[name].counts), name))
     nested = [rank for rank in ranks if read[ranks[-1]].decides(read[rank])]
     return nested, len(nested) == len(named)
+
+
+def guess_group(
+    columns: Mapping[str, Sequence[str | None]], ranks: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """Return the column of samples that belong together, and sentences about it.
+
+    Args:
+        columns: the first cells of each column; None is no value.
+        ranks: the columns of labels, coarse to fine.
+    """
+    read = [Column(name, [cell or "" for cell in cells]) for name, cells in columns.items()]
+    classes = next(column for column in read if column.name == ranks[-1])
+    notes: list[str] = []
+    return _find_group([each for each in read if each.name not in ranks], classes, notes), notes
 
 
 def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
