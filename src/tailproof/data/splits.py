@@ -66,9 +66,9 @@ def split(
         kept, near = group_near_duplicates(kept, merged)
         shared |= near
     if kept.empty:
-        left_out = ", ".join(f"{name} {count}" for name, count in {**copies, **shared}.items())
+        counted = ", ".join(f"{name} {count}" for name, count in {**copies, **shared}.items())
         raise TailproofError(
-            f"{samples_path}: no sample is left to split ({left_out}): pictures with the same "
+            f"{samples_path}: no sample is left to split ({counted}): pictures with the same "
             "pixels and different labels are left out; correct the labels, or fetch the "
             "pictures again if all are one placeholder"
         )
