@@ -169,7 +169,32 @@ def parts_and_outlines(root):  # HAM10000, whose table has no suffix
     write_table(root / "HAM10000_metadata", ["lesion_id", "image_id", "dx"], rows)
 
 
+def boxes_of_a_part(root):  # Caltech Camera Traps: the boxes are those of some pictures
+    kinds = [{"id": n, "name": name} for n, name in enumerate(ANIMALS)]
+    coco(root, "caltech_images_2021.json", [f"{n}.jpg" for n in range(30)], kinds)
+    coco(root, "caltech_bboxes_2020.json", [f"{n}.jpg" for n in range(9)], kinds, bbox=[1, 1, 5, 5])
+
+
+def sets_of_new_places(root):  # ECCV 18: two sets for val and test, one for train
+    kinds = [{"id": n, "name": name} for n, name in enumerate(ANIMALS)]
+    for split in ("train", "cis_val", "cis_test", "trans_val", "trans_test"):
+        files = [f"images/{split}{n}.jpg" for n in range(30 if split == "train" else 9)]
+        coco(root, f"{split}_annotations.json", files, kinds)
+
+
+def small_training_set(root):  # iNaturalist 2021, mini
+    for split, count in (("train_mini", 10), ("val", 3)):
+        names = [f"{n:05d}_{name}/{k}.jpg" for n, name in enumerate(ANIMALS) for k in range(count)]
+        write_pictures(root / split, [f"{name[:-4]}{split}.jpg" for name in names])
+
+
 READ = {
+    boxes_of_a_part: ({}, dict.fromkeys(ANIMALS, 10)),
+    sets_of_new_places: ({}, dict.fromkeys(ANIMALS, 10)),
+    small_training_set: (
+        {"train": 30, "test": 9},
+        {"00000_bird": 13, "00001_cat": 13, "00002_dog": 13},
+    ),
     inaturalist_2017: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
     inaturalist_2018: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
     inaturalist_2021: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
