@@ -489,7 +489,15 @@ def folders_of_another_machine(root):  # CheXpert: all pictures have the same na
     write_table(root / "train.csv", ["Path", "label", "patient"], rows)
 
 
+def set_in_front(root):  # Google AutoML
+    write_pictures(root / "img", [f"{n}.jpg" for n in range(60)])
+    sets = ("TRAINING", "TRAINING", "TRAINING", "VALIDATION", "TEST")
+    lines = [f"{sets[n % 5]},gs://my-bucket/img/{n}.jpg,{ANIMALS[n // 5 % 3]}" for n in range(60)]
+    write_lines(root / "all_data.csv", lines)
+
+
 FOLLOWED = {
+    set_in_front: ({"train": 36, "val": 12, "test": 12}, dict.fromkeys(ANIMALS, 20), 0),
     radiographs: ({}, {"COVID": 8, "Normal": 8, "Viral": 8}, 0),
     ultrasound: ({}, {"benign": 8, "malignant": 8, "normal": 8}, 0),
     ultrasound_in_sets: (
