@@ -547,5 +547,19 @@ def food_101(root):
     write_lines(root / "meta" / "classes.txt", ["apple_pie", "baklava"])
 
 
-OFFICIAL = {cub_200: {"train": 24, "test": 12}, food_101: {"train": 24, "test": 12}}
+def dtd(root):  # folds of official sets next to one list of all labels
+    names = [f"{name}/{name}_{n:04d}.jpg" for name in ANIMALS for n in range(30)]
+    write_pictures(root / "dtd" / "images", names)
+    for fold in (1, 2):
+        for n, split in enumerate(("train", "val", "test")):
+            write_lines(root / "dtd" / "labels" / f"{split}{fold}.txt", names[(n + fold) % 3 :: 3])
+    lines = [f"{name} {name.split('/')[0]} " for name in names]
+    write_lines(root / "dtd" / "labels" / "labels_joint_anno.txt", lines)
+
+
+OFFICIAL = {
+    cub_200: {"train": 24, "test": 12},
+    food_101: {"train": 24, "test": 12},
+    dtd: {"train": 30, "val": 30, "test": 30},
+}
 """The official sets after the command in the doubt."""

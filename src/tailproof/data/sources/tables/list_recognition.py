@@ -1,6 +1,7 @@
 """Recognizes lists with an image and its label in each line."""
 
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.advised_commands import import_command, python_command, python_text
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.folder_layout import new_table
+from tailproof.data.sources.folders.folder_survey import survey_folder
+from tailproof.data.sources.folders.official_lists import describe_official_lists
 from tailproof.data.sources.folders.split_files import (
     as_pools,
     choose_split_files,
@@ -72,7 +75,12 @@ def recognize_list(path: Path) -> Recognition | None:
     if naming := _find_names(files, heads, labels):
         source["names"] = naming.absolute().relative_to(root.absolute()).as_posix()
         reason += f"; {naming.name} has the names of the labels"
-    return recognition_of(source, reason, chosen, missing=missing)
+    recognition = recognition_of(source, reason, chosen, missing=missing)
+    official = None
+    if "" in chosen.sets and path.is_dir():
+        official = describe_official_lists(path, survey_folder(path))
+    doubts = (*recognition.doubts, *([official[1]] if official else []))
+    return replace(recognition, doubts=doubts)
 
 
 def _refuse_sets(file: Path, names: list[str]) -> None:
