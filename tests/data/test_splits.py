@@ -234,6 +234,18 @@ def test_digits_are_split_disjointly_and_reproducibly(digits: Path, tmp_path):
     assert summary["imbalance"] == pytest.approx(train.max() / train.min(), abs=1e-3)
 
 
+def test_copies_with_different_labels_alone_are_told(tmp_path):
+    """All downloads of a collection are the one picture that says that it is not available."""
+    names = ["c0", "c1"]
+    table = frame(np.arange(20) % 2).assign(digest="same", path="x", row=0, height=1, width=1)
+    metadata = {"ranks": ["class"], "classes": {"class": names}, "mode": "L"}
+    samples = with_metadata(pa.Table.from_pandas(table, preserve_index=False), metadata)
+    write_parquet(tmp_path / "samples.parquet", samples)
+    files = [tmp_path / name for name in ("samples.parquet", "splits.parquet", "splits.json")]
+    with pytest.raises(TailproofError, match="conflicting_dropped 20"):
+        split(files[0], Data(source={"name": "digits"}), *files[1:])
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -169,7 +169,32 @@ def parts_and_outlines(root):  # HAM10000, whose table has no suffix
     write_table(root / "HAM10000_metadata", ["lesion_id", "image_id", "dx"], rows)
 
 
+def boxes_of_a_part(root):  # Caltech Camera Traps: the boxes are those of some pictures
+    kinds = [{"id": n, "name": name} for n, name in enumerate(ANIMALS)]
+    coco(root, "caltech_images_2021.json", [f"{n}.jpg" for n in range(30)], kinds)
+    coco(root, "caltech_bboxes_2020.json", [f"{n}.jpg" for n in range(9)], kinds, bbox=[1, 1, 5, 5])
+
+
+def sets_of_new_places(root):  # ECCV 18: two sets for val and test, one for train
+    kinds = [{"id": n, "name": name} for n, name in enumerate(ANIMALS)]
+    for split in ("train", "cis_val", "cis_test", "trans_val", "trans_test"):
+        files = [f"images/{split}{n}.jpg" for n in range(30 if split == "train" else 9)]
+        coco(root, f"{split}_annotations.json", files, kinds)
+
+
+def small_training_set(root):  # iNaturalist 2021, mini
+    for split, count in (("train_mini", 10), ("val", 3)):
+        names = [f"{n:05d}_{name}/{k}.jpg" for n, name in enumerate(ANIMALS) for k in range(count)]
+        write_pictures(root / split, [f"{name[:-4]}{split}.jpg" for name in names])
+
+
 READ = {
+    boxes_of_a_part: ({}, dict.fromkeys(ANIMALS, 10)),
+    sets_of_new_places: ({}, dict.fromkeys(ANIMALS, 10)),
+    small_training_set: (
+        {"train": 30, "test": 9},
+        {"00000_bird": 13, "00001_cat": 13, "00002_dog": 13},
+    ),
     inaturalist_2017: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
     inaturalist_2018: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
     inaturalist_2021: ({"train": 30, "test": 9}, dict.fromkeys(SPECIES, 13)),
@@ -507,7 +532,15 @@ def folders_of_another_machine(root):  # CheXpert: all pictures have the same na
     write_table(root / "train.csv", ["Path", "label", "patient"], rows)
 
 
+def set_in_front(root):  # Google AutoML
+    write_pictures(root / "img", [f"{n}.jpg" for n in range(60)])
+    sets = ("TRAINING", "TRAINING", "TRAINING", "VALIDATION", "TEST")
+    lines = [f"{sets[n % 5]},gs://my-bucket/img/{n}.jpg,{ANIMALS[n // 5 % 3]}" for n in range(60)]
+    write_lines(root / "all_data.csv", lines)
+
+
 FOLLOWED = {
+    set_in_front: ({"train": 36, "val": 12, "test": 12}, dict.fromkeys(ANIMALS, 20), 0),
     radiographs: ({}, {"COVID": 8, "Normal": 8, "Viral": 8}, 0),
     ultrasound: ({}, {"benign": 8, "malignant": 8, "normal": 8}, 0),
     masks_without_a_separator: ({}, {"left": 10, "right": 10}, 0),
@@ -562,5 +595,19 @@ def food_101(root):
     write_lines(root / "meta" / "classes.txt", ["apple_pie", "baklava"])
 
 
-OFFICIAL = {cub_200: {"train": 24, "test": 12}, food_101: {"train": 24, "test": 12}}
+def dtd(root):  # folds of official sets next to one list of all labels
+    names = [f"{name}/{name}_{n:04d}.jpg" for name in ANIMALS for n in range(30)]
+    write_pictures(root / "dtd" / "images", names)
+    for fold in (1, 2):
+        for n, split in enumerate(("train", "val", "test")):
+            write_lines(root / "dtd" / "labels" / f"{split}{fold}.txt", names[(n + fold) % 3 :: 3])
+    lines = [f"{name} {name.split('/')[0]} " for name in names]
+    write_lines(root / "dtd" / "labels" / "labels_joint_anno.txt", lines)
+
+
+OFFICIAL = {
+    cub_200: {"train": 24, "test": 12},
+    food_101: {"train": 24, "test": 12},
+    dtd: {"train": 30, "val": 30, "test": 30},
+}
 """The official sets after the command in the doubt."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, Image
 
 from tailproof.config.validation import load_experiment
 from tailproof.importer import import_collection
@@ -81,3 +82,19 @@ def test_a_format_is_imported(write, tmp_path, monkeypatch):
     assert Counter(result.collection.counts.values()) == {10: 3}
     assert load_experiment("config/experiments/x.yaml").data.source.name == name
     assert min(result.splits.values()) > 0
+
+
+def test_a_test_set_without_labels_is_not_used(tmp_path, monkeypatch):  # labels of -1 on the Hub
+    (tmp_path / "raw").mkdir()
+    for split, count in (("train", 30), ("validation", 12), ("test", 12)):
+        labels = [-1 if split == "test" else n % 2 for n in range(count)]
+        first = {"train": 0, "validation": 100, "test": 200}[split]
+        images = [{"bytes": encoded(first + n), "path": None} for n in range(count)]
+        features = Features(image=Image(), label=ClassLabel(names=["cat", "dog"]))
+        table = Dataset.from_dict({"image": images, "label": labels}, features)
+        table.to_parquet(tmp_path / "raw" / f"{split}-00000-of-00001.parquet")
+    (tmp_path / "config" / "experiments").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    result = import_collection("raw", "x")
+    assert result.collection.pools == {"train": 30, "test": 12}
+    assert any("test" in doubt for doubt in result.choice.recognition.doubts)

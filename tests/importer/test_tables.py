@@ -337,6 +337,26 @@ def test_attributes_boxes_quantities_and_bare_lists_are_refused(tmp_path):
     assert "header" in refusal(tmp_path / "bare")
 
 
+def test_a_diagnosis_among_columns_of_0_and_1_is_not_the_label(tmp_path):  # CheXpert
+    names = ["No Finding", "Edema", "Pneumonia", "Support Devices"]
+    write_pictures(tmp_path, [f"{i}.jpg" for i in range(24)])
+    rows = [[f"{i}.jpg", *("" if i % 5 == k else i >> k & 1 for k in range(4))] for i in range(24)]
+    write_table(tmp_path / "train.csv", ["Path", *names], rows)
+    assert "--label 'No Finding'" in refusal(tmp_path)
+    write_table(tmp_path / "train.csv", ["Path", "label", "blurred", "cut", "old"], rows)
+    assert MetadataCsvSource.recognize(tmp_path).source["ranks"] == ["label"]
+
+
+def test_pictures_without_a_scientific_name_are_a_doubt(tmp_path):  # LILA
+    write_pictures(tmp_path, [f"{i}.jpg" for i in range(24)])
+    names = [("empty", ""), ("fox", "Vulpes vulpes"), ("owl", "Bubo bubo")]
+    rows = [[f"{i}.jpg", *names[i % 3], "animalia"] for i in range(24)]
+    header = ["filename", "original_label", "scientific_name", "kingdom"]
+    write_table(tmp_path / "a.csv", header, rows)
+    (doubt,) = MetadataCsvSource.recognize(tmp_path).doubts
+    assert "'empty' (8)" in doubt and "--label original_label" in doubt
+
+
 def test_what_names_no_picture_is_no_table_of_pictures(tmp_path):
     write_pictures(tmp_path, ["a.jpg", "b.jpg"])
     write_table(tmp_path / "classes.csv", ["class", "name"], [[name, name] for name in SPECIES])

@@ -65,6 +65,13 @@ def split(
         unknown = unknown.assign(group=merged[is_unknown])
         kept, near = group_near_duplicates(kept, merged)
         shared |= near
+    if kept.empty:
+        counted = ", ".join(f"{name} {count}" for name, count in {**copies, **shared}.items())
+        raise TailproofError(
+            f"{samples_path}: no sample is left to split ({counted}): pictures with the same "
+            "pixels and different labels are left out; correct the labels, or fetch the "
+            "pictures again if all are one placeholder"
+        )
     used = assign_splits(kept, target, names, config)
     fault = find_fault(kept, target, names, used, config)
     if fault:

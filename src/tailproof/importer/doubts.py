@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tailproof.config.splits import HELD_OUT, TRAIN
+from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.sources.base import Recognition
 from tailproof.data.splits import drop_shared_groups
 from tailproof.importer.collection import Collection
@@ -38,9 +38,20 @@ def revise_source(recognition: Recognition, collection: Collection) -> Recogniti
         )
         kept = {key: value for key, value in source.items() if key != "split"}
         return replace(recognition, source=kept, doubts=(*recognition.doubts, note))
+    if source.get("test") and source.get("val") and labelled == {TRAIN, VAL}:
+        note = (
+            f"'{source['test']}' is not used, because no image of it has a label: '{source['val']}'"
+            " serves as the test set"
+        )
+        kept = {key: value for key, value in source.items() if key != "val"}
+        kept["test"] = source["val"]
+        return replace(recognition, source=kept, doubts=(*recognition.doubts, note))
     _, shared = drop_shared_groups(table)
     dropped = shared["shared_groups_dropped"]
-    if source["name"] == "metadata_csv" and dropped >= MANY * collection.pools["train"]:
+    if (
+        source["name"] in ("metadata_csv", "parquet")
+        and dropped >= MANY * collection.pools["train"]
+    ):
         note = (
             f"{dropped:,} of the {quantity(collection.pools['train'], 'training image')} have the "
             "group number of another set, but each set seems to number its groups from the start, "

@@ -2,6 +2,7 @@ import errno
 import os
 import random
 import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -254,6 +255,31 @@ def test_several_files_of_a_split_are_recognized_by_a_pattern(tmp_path):
     found = ParquetSource.recognize(tmp_path)
     assert (found.source["train"], found.source["test"]) == ("train-*.parquet", "test")
     assert len(open_source(Parquet(**found.source))) == 12
+
+
+def test_a_column_of_observations_is_the_group_and_fractions_do_not_hide_labels(tmp_path):
+    rows = 36
+    columns = {
+        "label": [("owl", "lynx")[row // 3 % 2] for row in range(rows)],
+        "latitude": [row / 7 for row in range(rows)],
+        "observation_id": [row // 3 for row in range(rows)],
+    }
+    for split in ("test", "train"):
+        write(tmp_path / "data" / f"{split}-00000-of-00001.parquet", rows, **columns)
+    found = ParquetSource.recognize(tmp_path)
+    assert (found.source["ranks"], found.source["group"]) == (["label"], "observation_id")
+    assert found.sure
+
+
+@pytest.mark.parametrize("path", ["{}/{}-0.parquet", "{}/{}/0000.parquet", "data/{}/{}-0.parquet"])
+def test_configurations_of_a_dataset_are_not_mixed(tmp_path, path):
+    for place in ("full", "resized"):
+        for split in ("train", "test"):
+            write(tmp_path / path.format(place, split))
+    with pytest.raises(TailproofError, match=r"full.*resized.*import one") as error:
+        ParquetSource.recognize(tmp_path)
+    chosen = str(error.value).rsplit("tailproof import ")[1].strip("`")
+    assert len(open_source(Parquet(**ParquetSource.recognize(Path(chosen)).source))) == 6
 
 
 def test_other_parquet_files_are_not_taken_for_pictures(tmp_path):

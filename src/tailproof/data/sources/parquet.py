@@ -33,6 +33,7 @@ from tailproof.config.data import (
 )
 from tailproof.config.splits import HELD_OUT, TRAIN, VAL
 from tailproof.data.class_index import class_order
+from tailproof.data.sources.advised_commands import import_command
 from tailproof.data.sources.archives.packed_files import require_unpacked
 from tailproof.data.sources.base import Recognition, Sample, Skipped, Source, register_source
 from tailproof.data.sources.folders.file_patterns import (
@@ -41,9 +42,11 @@ from tailproof.data.sources.folders.file_patterns import (
     source_line,
 )
 from tailproof.data.sources.folders.filesystem import walk
+from tailproof.data.sources.folders.folder_layout import quoted
+from tailproof.data.sources.folders.split_keywords import split_of
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.data.sources.tables.clean_columns import clean_columns
-from tailproof.data.sources.tables.column_roles import guess_ranks
+from tailproof.data.sources.tables.column_roles import guess_group, guess_ranks
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.data.sources.tables.official_splits import name_group, pools_of
@@ -174,6 +177,26 @@ def _refuse_split_files(root: Path, paths: dict[str, Part]) -> None:
         )
 
 
+def _refuse_several(root: Path, paths: list[str]) -> None:
+    """Refuse folders with the same files of splits, as those of several configurations are.
+
+    A collection on the Hub may be there in several sizes, or next to another one.
+    """
+    folders: dict[tuple[str, str], list[str]] = {}
+    for path in paths:
+        *above, name = path.split("/")
+        place = "/".join(folder for folder in above if not split_of(f"{folder}/"))
+        if place and (split := split_of(path)) and not _keys(path):
+            folders.setdefault((split, name), []).append(place)
+    alike = next((each for each in folders.values() if len(each) > 1), None)
+    if alike:
+        raise TailproofError(
+            f"{root}: {quoted(alike)} contain the same files, as several configurations of one "
+            f"dataset do, and their pictures may be the same: import one of them: "
+            f"{import_command(root / alike[0])}"
+        )
+
+
 def _shown(values: list[str]) -> str:
     more = f" and {len(values) - 20} more" if len(values) > 20 else ""
     return ", ".join(f"'{value}'" for value in values[:20]) + more
@@ -265,12 +288,14 @@ class ParquetSource(Source):
             paths = sorted(map(str, _relative(_files(path, None), path))) if is_kind else []
         if not paths:
             return None
-        with closing(ParquetTable(root / paths[0])) as table:
+        train = next((each for each in paths if split_of(each) == "train"), paths[0])
+        with closing(ParquetTable(root / train)) as table:
             images = table.image_columns()
             columns = table.first_columns(FIRST_ROWS)
             named = [name for name in columns if table.kind(name).names is not None]
         if not images:
             return None
+        _refuse_several(root, paths)
         columns = {name: cells for name, cells in columns.items() if name not in images}
         ranks, sure = guess_ranks(columns, named)
         fields = {**pools_by_keyword(paths), "image": images[0]}
@@ -278,12 +303,15 @@ class ParquetSource(Source):
             line = source_line("parquet", str(path), {**fields, "ranks": ["COLUMN"]})
             advice = f"write an experiment with {line}, where COLUMN is one of {', '.join(columns)}"
             raise TailproofError(
-                f"{root / paths[0]} has a column of images, '{images[0]}', but none of its others "
+                f"{root / train} has a column of images, '{images[0]}', but none of its others "
                 f"looks like a label: {advice if columns else 'add a column of labels'}"
             )
         source = {"name": "parquet", "root": str(path), **fields, "ranks": ranks}
-        reason = f"{paths[0]} has a column of images, '{images[0]}'"
-        return Recognition(source, reason, sure and len(images) == 1)
+        group, notes = guess_group(columns, ranks)
+        if group:
+            source["group"] = group
+        reason = f"{train} has a column of images, '{images[0]}'"
+        return Recognition(source, reason, sure and len(images) == 1, group_notes=tuple(notes))
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:

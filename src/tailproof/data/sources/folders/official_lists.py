@@ -47,7 +47,7 @@ def describe_official_lists(root: Path, top: Surveyed) -> tuple[list[str], str] 
     start = f"import pandas as p; d = {python_text(f'{root}/')}"
     code = f"{start}; {code}; t.to_csv({python_text(written)}, index=False)"
     return files, (
-        f"{quoted(files)} list official sets: they are not read next to class folders; to keep "
+        f"{quoted(files)} list official sets: they are not read here; to keep "
         f"them, write a table with {python_command(code)}, and import it: {import_command(written)}"
     )
 

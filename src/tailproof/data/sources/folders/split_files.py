@@ -34,6 +34,8 @@ class SplitFiles(NamedTuple):
 def choose_split_files(files: Iterable[Path], wanted: Path | None = None) -> SplitFiles:
     """Return the files of the collection that has the most sets, or that one file belongs to.
 
+    Of equal collections it is the largest: files with boxes are often those of a part.
+
     The names of the sets of a collection differ in a word such as train: ImageNet_LT_train.txt and
     ImageNet_LT_test.txt belong together. So do files of one name in folders that differ in this
     word. If there is a val, but no test, val is the test set.
@@ -49,7 +51,7 @@ def choose_split_files(files: Iterable[Path], wanted: Path | None = None) -> Spl
     groups = list(families.values())
     if wanted is not None:
         groups = [group for group in groups if wanted in group.values()] or [{"": wanted}]
-    sets = max(groups, key=len)
+    sets = max(groups, key=_weight)
     others = [file for group in families.values() for file in group.values()]
     if "test" not in sets and "train" in sets and "val" in sets:
         sets = {"train": sets["train"], "test": sets["val"]}
@@ -57,6 +59,12 @@ def choose_split_files(files: Iterable[Path], wanted: Path | None = None) -> Spl
         sets = {"": wanted or next(iter(sets.values()))}
     sets = {kind: sets[kind] for kind in ("", "train", "val", "test") if kind in sets}
     return SplitFiles(sets, [file for file in others if file not in sets.values()])
+
+
+def _weight(group: Mapping[str, Path]) -> tuple[bool, int, int]:
+    """Return what the chosen group has the most of: a training set, sets, and bytes."""
+    size = sum(file.stat().st_size for file in group.values())
+    return not group.keys() <= {"val", "test"}, len(group), size
 
 
 def as_pools(

@@ -8,7 +8,7 @@ FILLERS = {"set", "data", "dataset", "images", "image", "img", "imgs", "split", 
 
 _GLUED = "s?(set|data|daten|images|imgs)?"
 KINDS = {
-    "train": re.compile(rf"train(ing)?( ?val(id(ation)?)?)?{_GLUED}|trn"),
+    "train": re.compile(rf"train(ing)?( ?val(id(ation)?)?)?{_GLUED}( mini)?|trn"),
     "val": re.compile(rf"val(id(ation|ierung)?)?{_GLUED}|dev"),
     "test": re.compile(
         rf"test(ing)?{_GLUED}|tst|hold ?out|held ?out|eval(uation)?|pred(iction)?s?"

@@ -7,7 +7,7 @@ has more values than there are classes, a split has the names of splits.
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +33,8 @@ LABELS = (
 )  # fmt: skip
 """Words in the names of columns of labels, the likeliest first."""
 
+LABEL_WORDS = {word for name in LABELS for word in name.split()} | {"id", "name"}
+
 LIKELY = LABELS.index("variety")
 """So many of them are evidence enough."""
 
@@ -42,7 +44,7 @@ GROUPS = (
     "location", "site", "camera", "station", "plot", "transect", "field", "tree", "plant", "place",
     "seq", "sequence", "burst", "capture", "event", "trap", "session", "series", "video", "clip",
     "track", "scene", "visit", "group", "wsi", "volume", "flight", "trip", "night", "obs",
-    "deployment", "encounter",
+    "deployment", "encounter", "gbif",
     "ort", "standort", "lieu", "lugar", "sitio", "luogo", "plaats", "paciente", "patiente",
 )  # fmt: skip
 """Words in the names of columns of samples that belong together."""
@@ -211,6 +213,21 @@ def guess_ranks(
     return nested, len(nested) == len(named)
 
 
+def guess_group(
+    columns: Mapping[str, Sequence[str | None]], ranks: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """Return the column of samples that belong together, and sentences about it.
+
+    Args:
+        columns: the first cells of each column; None is no value.
+        ranks: the columns of labels, coarse to fine.
+    """
+    read = [Column(name, [cell or "" for cell in cells]) for name, cells in columns.items()]
+    classes = next(column for column in read if column.name == ranks[-1])
+    notes: list[str] = []
+    return _find_group([each for each in read if each.name not in ranks], classes, notes), notes
+
+
 def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
     for column in columns:
         values = column.counts
@@ -240,14 +257,18 @@ def _find_split(columns: Iterable[Column], roles: Roles) -> str | None:
 def _find_labels(columns: list[Column], roles: Roles) -> None:
     taxonomy = _find_taxonomy(columns)
     if len(taxonomy) > 1:
-        _take_ranks(taxonomy, roles)
+        others = [column for column in columns if column not in taxonomy]
+        _take_ranks(taxonomy, others, roles)
         return
     names = {column.words for column in columns}
     if ("x",) in names:
         columns = [column for column in columns if column.words != ("y",)]
     coded, exclusive = _find_coded(columns)
-    if exclusive:
-        columns = [column for column in columns if column not in coded]
+    columns = [
+        column
+        for column in columns
+        if column not in coded or (not exclusive and set(column.words) <= LABEL_WORDS)
+    ]
     labels = [column for column in columns if column.repeats and not _is_described(column)]
     named = [column for column in labels if column.label_place is not None]
     if named:
@@ -296,7 +317,7 @@ def _find_taxonomy(columns: list[Column]) -> list[Column]:
     return [ranks[rank] for rank in TAXONOMY if rank in ranks]
 
 
-def _take_ranks(columns: list[Column], roles: Roles) -> None:
+def _take_ranks(columns: list[Column], others: list[Column], roles: Roles) -> None:
     """Take the ranks of life that nest; the finest one with few values for the label."""
     ranks: list[Column] = []
     for column in reversed(columns):
@@ -323,9 +344,33 @@ def _take_ranks(columns: list[Column], roles: Roles) -> None:
             ranks.insert(0, column)
     roles.ranks = [column.name for column in ranks]
     if ranks:
+        roles.doubts += _doubt_blanks(ranks[-1], others)
         roles.notes.insert(
             0, f"labels: the columns {_names(ranks)}, coarse to fine; {_few(ranks[-1])} of the last"
         )
+
+
+def _doubt_blanks(label: Column, others: list[Column]) -> Iterator[str]:
+    """Yield a sentence if another column of labels has values where the label has none.
+
+    Camera traps have pictures without an animal, which have no scientific name.
+    """
+    for column in others:
+        if column.label_place is None or not column.repeats:
+            continue
+        values = Counter(
+            theirs
+            for mine, theirs in zip(label.cells, column.cells, strict=True)
+            if mine in EMPTY and theirs not in EMPTY
+        )
+        if values:
+            shown = listed([f"'{value}' ({count})" for value, count in values.most_common()])
+            yield (
+                f"{quantity(values.total(), 'row')} without a value in '{label.name}' have one in "
+                f"'{column.name}': {shown}; these pictures are left out; `--label "
+                f"{shlex.quote(column.name)}` reads them"
+            )
+            return
 
 
 def _are_epithets(species: Column, genus: Column) -> bool:

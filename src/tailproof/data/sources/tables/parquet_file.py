@@ -138,15 +138,12 @@ class ParquetTable:
 
     def first_columns(self, rows: int) -> dict[str, list[str | None]]:
         """Return the first cells of each column of text or whole numbers."""
-        kinds: dict[str, Kind] = {}
+        columns: dict[str, list[str | None]] = {}
         for name in self.schema.names:
-            with suppress(TailproofError):  # no labels
-                kinds[name] = self.kind(name)
-        try:
-            cells = list(islice(self.texts(kinds), rows))
-        except TailproofError:  # a column of fractions
-            return {}
-        return {name: [row[name] for row in cells] for name in kinds}
+            with suppress(TailproofError):  # no labels, such as fractions
+                cells = islice(self.texts({name: self.kind(name)}), rows)
+                columns[name] = [row[name] for row in cells]
+        return columns
 
     def texts(self, columns: dict[str, Kind]) -> Iterator[dict[str, str | None]]:
         """Yield the cells of each row as text, by column."""
