@@ -63,8 +63,9 @@ from tailproof.evaluation.sample_groups import SPREAD
 from tailproof.evaluation.task import Task
 from tailproof.evaluation.weighted_samples import nanmean
 from tailproof.guarantees.context_prior import ContextColumn, add_context, fit_exponents
+from tailproof.guarantees.ensemble_predictions import FoldWeights
 from tailproof.guarantees.fitting import PRIOR_FROM
-from tailproof.guarantees.guarantee import classes_of, cross_fitted
+from tailproof.guarantees.guarantee import classes_of
 from tailproof.guarantees.held_out_predictions import predict_held_out
 from tailproof.guarantees.known_risks import is_known
 from tailproof.guarantees.prediction_sets import (
@@ -305,12 +306,8 @@ def add_sites(pool: Pool, parts: Parts, fit: np.ndarray) -> Parts:
 def stacked_held_out(pool: Pool, rows: np.ndarray) -> Prediction:
     """Return the prediction of stacked for samples that its weights were not fitted on."""
     logits, labels = pool.logits[:, rows], pool.labels[rows]
-    return cross_fitted(
-        labels,
-        logits.shape[2],
-        lambda fit: stack(logits[:, fit], labels[fit]),
-        lambda: [(slice(0, len(labels)), logits)],
-    )
+    folds = FoldWeights.fit(labels, lambda fit: stack(logits[:, fit], labels[fit]))
+    return folds.predict(labels, logits.shape[2], lambda: [(slice(0, len(labels)), logits)])
 
 
 def group_temperature(mean: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float:

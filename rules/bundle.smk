@@ -14,6 +14,8 @@ rule bundle:
         metrics=rules.evaluate.output.metrics,
         splits=rules.split.output.splits,
         context=context_of,
+        rules=pipeline.rules_of_unknown,
+        known=pipeline.known_features,
     output:
         weights="<results>/{experiment}/bundles/{method}/seed-{seed}/model.safetensors",
         bundle="<results>/{experiment}/bundles/{method}/seed-{seed}/bundle.json",

@@ -221,6 +221,17 @@ class Pipeline:
             return []
         return self.files_of_evaluated("unknown_scores.parquet")(wildcards)
 
+    def known_features(self, wildcards: Any) -> list[str]:
+        """Return what the experts of an ensemble keep of features; none if none says "unknown"."""
+        if self.experiment(wildcards).data.unknown is None:
+            return []
+        return self.files_to_combine("unknown.safetensors")(wildcards)
+
+    def rules_of_unknown(self, wildcards: Any) -> list[str]:
+        """Return the rules by which an ensemble says "unknown"; none if it does not."""
+        path = self._paths.experiment(wildcards.experiment) / "evaluation" / "guarantee_rules.json"
+        return [] if self.experiment(wildcards).data.unknown is None else [path.as_posix()]
+
     def files_of(
         self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
     ) -> InputFunction:

@@ -405,16 +405,15 @@ def test_every_image_of_test_is_answered_as_it_was_evaluated(finished, tmp_path,
             np.testing.assert_array_equal(accepted, score >= fitted.threshold)
             np.testing.assert_array_equal(chosen != test.labels, wrong)
 
-    if method == "stacked":
-        measured = read_json(finished.results / "evaluation" / "guarantees.json")
-        (row,) = (
-            row
-            for row in measured["methods"]["stacked"]["risks"]
-            if row["group"] == "all" and row["risk"] == 0.1
-        )
-        stored = read_json(tmp_path / "guarantees.json")
-        (risk,) = (one for one in stored["risks"] if one["risk"] == 0.1)
-        assert risk["overall"]["threshold"] == row["fits"]["0"]["threshold"]
+    measured = read_json(finished.results / "evaluation" / "guarantees.json")
+    (row,) = (
+        row
+        for row in measured["methods"][method]["risks"]
+        if row["group"] == "all" and row["risk"] == 0.1
+    )
+    stored = read_json(tmp_path / "guarantees.json")
+    (risk,) = (one for one in stored["risks"] if one["risk"] == 0.1)
+    assert risk["overall"]["threshold"] == row["fits"]["0"]["threshold"]
     promises = expert.promises
     assert set(promises["promise"]) == {"set", "risk", "precision"}
     sets = expert.predict(images[:3], set=0.9)

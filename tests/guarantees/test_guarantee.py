@@ -5,14 +5,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailproof.config.evaluation import Evaluation
+from tailproof.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.evaluation.ensembles import combine, stack
 from tailproof.evaluation.prior_shift import fit_prior_strength, prior_shares
 from tailproof.evaluation.probabilities import Prediction
 from tailproof.files import read_json
+from tailproof.guarantees.ensemble_predictions import FoldWeights
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
-from tailproof.guarantees.guarantee import cross_fitted, guarantee
+from tailproof.guarantees.guarantee import guarantee
 from tailproof.guarantees.measure import measure_guarantees
 from tailproof.guarantees.rules import fit_guarantees
 from tailproof.runtime.errors import TailproofError
@@ -147,19 +148,14 @@ def test_arrays_give_the_same_numbers_as_files(ran):
 def cross_fitted_on(values, labels):
     """Predict samples [E, N, C] in two blocks, each fifth with the weights of the rest."""
     middle = (len(labels) + 1) // 2
-    return cross_fitted(
-        labels,
-        values.shape[2],
-        lambda rows: stack(values[:, rows], labels[rows]),
-        lambda: [
-            (rows, values[:, rows]) for rows in (slice(0, middle), slice(middle, len(labels)))
-        ],
-    )
+    folds = FoldWeights.fit(labels, lambda rows: stack(values[:, rows], labels[rows]))
+    blocks = [(rows, values[:, rows]) for rows in (slice(0, middle), slice(middle, len(labels)))]
+    return folds.predict(labels, values.shape[2], lambda: blocks)
 
 
 def test_stacked_has_its_own_rules_and_none_for_predict(ran):
     folder, result = ran
-    assert list(result["methods"]) == ["plain", "balanced", "stacked"]
+    assert list(result["methods"]) == ["plain", "balanced", *ENSEMBLES]
     values = np.stack([single(logits(name, "tune")).log_p.astype(np.float32) for name in EXPERTS])
     labels = logits("plain", "tune").labels
     prediction = cross_fitted_on(values, labels)

@@ -9,11 +9,13 @@ from tailproof.config.guarantees import Guarantees
 from tailproof.data.tables import with_metadata, write_parquet
 from tailproof.evaluation import bootstrap
 from tailproof.files import read_json
+from tailproof.guarantees.ensemble_predictions import Combined
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
 from tailproof.guarantees.guarantee import guarantee
 from tailproof.guarantees.unknown import (
     SplitScores,
     choose_score,
+    combine_scores,
     fit_and_measure_unknown,
     fit_false_alarms,
     measure_answers,
@@ -43,6 +45,29 @@ def scores(split, seed=0, gaps=GAPS):
 def scored(seed=0, gaps=GAPS, unknown=True):
     splits = ["tune", "test", *(UNKNOWN if unknown else ())]
     return {split: scores(split, seed, gaps) for split in splits}
+
+
+def test_an_ensemble_has_the_weighted_mean_of_the_scores_of_its_experts():
+    experts = {"a": scored(0), "b": scored(1), "c": scored(2)}
+    weights = np.array([0.5, 0.0, 1.5])
+    rng = np.random.default_rng(3)
+    on_tune = rng.uniform(0, 1, (3, SIZES["tune"]))
+    on_tune[:, 0] = 0  # no weights: each counts the same
+    predictions = {split: logits("balanced", split) for split in ("tune", "test")}
+    found = combine_scores(experts, Combined(predictions, weights, on_tune))
+    assert found.keys() == experts["a"].keys()
+    for split, own in found.items():
+        parts = np.array([each[split].scores["energy"] for each in experts.values()])
+        counting = on_tune if split == "tune" else weights[:, None]
+        counting = np.where(counting.sum(0) > 0, counting, 1)
+        expected = (parts * counting).sum(0) / (counting * np.ones_like(parts)).sum(0)
+        assert own.scores["energy"] == pytest.approx(expected, rel=1e-6)
+        assert own.sample_ids.tolist() == experts["a"][split].sample_ids.tolist()
+        if split in SIZES:
+            assert own.predicted.tolist() == predictions[split].predicted.tolist()
+    experts["b"]["test"] = scores("tune")
+    with pytest.raises(TailproofError, match="score_unknown"):
+        combine_scores(experts, Combined(predictions, weights, on_tune))
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.9])
@@ -172,7 +197,8 @@ def test_the_stage_adds_what_is_known_of_unknown_images(tmp_path):
     rule = ExpertGuarantees(**stored).unknown
     assert rule.score == "knn" and rule.false_alarms[0].rate == 0.05
     assert stored.pop("unknown") and stored == plain
-    del result["methods"]["balanced"]["unknown"]
+    for method in result["methods"].values():
+        method.pop("unknown", None)
     assert result == without
     with pytest.raises(TailproofError, match="has the seed '4', expected '3'"):
         guarantee(*arguments, unknown=write_scores(tmp_path, seed=4))

@@ -35,8 +35,8 @@ def test_the_numbers_are_those_of_the_file(results):
     own = add(results)
     shown = section(results)
     experts = [name for name, row in results.guarantees["methods"].items() if "unknown" in row]
-    assert [row.label for row in shown.experts.rows] == [name for name in experts for _ in "ab"]
-    values = [cell.main.value for cell in shown.experts.rows[0].cells[:-1]]
+    assert [row.label for row in shown.methods.rows] == [name for name in experts for _ in "ab"]
+    values = [cell.main.value for cell in shown.methods.rows[0].cells[:-1]]
     test = own["answers"][0]["test"]
     ranking = own["scores"][own["score"]]["all"]
     assert values[:3] == [0.05, ranking["auroc"]["mean"], ranking["fpr_at_tpr_95"]["mean"]]
@@ -45,7 +45,7 @@ def test_the_numbers_are_those_of_the_file(results):
     assert values[7] == own["always"]["test"]["open_set_risk"]["mean"]
     assert [row.label for row in shown.scores.rows] == list(own["scores"])
     assert len(shown.false_alarms.rows) == 4  # two rates of the score, and of the reference
-    tables = (shown.experts, shown.scores, shown.false_alarms)
+    tables = (shown.methods, shown.scores, shown.false_alarms)
     assert all(len(row.cells) == len(table.head) for table in tables for row in table.rows)
 
 
@@ -54,7 +54,7 @@ def test_a_broken_or_missing_promise_is_marked(results):
     for method in results.guarantees["methods"].values():
         if "unknown" in method:
             method["unknown"]["answers"][0]["test"]["false_alarm"]["low"] = 0.06
-    kept = [row.cells[-1] for row in section(results).experts.rows]
+    kept = [row.cells[-1] for row in section(results).methods.rows]
     assert kept[0].main.text == "no" and kept[0].strong
     needed = own["answers"][1]["fits"]["0"]["needed"]
     assert kept[1].main.text == f"no: 700 of {needed:,} needed"
@@ -64,7 +64,7 @@ def test_known_images_alone_have_no_table_of_scores(results):
     add(results, unknown=False)
     shown = section(results)
     assert shown.scores is None and "only false alarms are measured" in shown.words
-    assert shown.experts.rows[0].cells[1].main.text == "–"
+    assert shown.methods.rows[0].cells[1].main.text == "–"
 
 
 def test_risks_next_to_unknown_and_groups_have_tables(results):

@@ -28,6 +28,8 @@ with job(snakemake) as stage:
             metrics=inputs.metrics,
             splits=inputs.splits,
             context=inputs.context or None,
+            rules=next(iter(inputs.rules), None),
+            known=paths_by("score_unknown", ("expert",), inputs.known),
             hashed=stage.digests,
         ),
         Evaluation(**params.evaluation),

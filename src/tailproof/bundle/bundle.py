@@ -21,12 +21,11 @@ from tailproof.evaluation.probabilities import Prediction
 from tailproof.evaluation.selective import fit_rules
 from tailproof.evaluation.task import FITTED_ON, Task
 from tailproof.files import read_json, write_json, write_text
+from tailproof.guarantees.ensemble_predictions import combine_experts
 from tailproof.guarantees.expert_guarantees import FILE as GUARANTEES
 from tailproof.guarantees.fitting import PRIOR_FROM
-from tailproof.guarantees.guarantee import (
-    ensemble_predictions,
-    read_logits,
-)
+from tailproof.guarantees.guarantee import read_logits
+from tailproof.guarantees.unknown_scores import FEATURE_SCORES
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.predict.bundle_file import FILE, BundledExpert, BundleFile
 from tailproof.predict.expert_folder import DEPLOYMENT, WEIGHTS
@@ -57,13 +56,6 @@ def bundle(
     calibrations = {
         name: CalibrationFile.read(sources.calibrations[name]) for name in sources.experts
     }
-    packed = pack_weights(sources.weights, configs, output / WEIGHTS)
-    facts: dict[str, Any] = {
-        "experiment": sources.experiment,
-        "expert": sources.method,
-        "seed": sources.seed,
-        "weights_sha256": packed.sha256,
-    }
     task = Task.read(sources.manifest, evaluation)
     logits = [
         {split: read_logits(sources.logits[name, split], task) for split in SPLITS}
@@ -71,10 +63,21 @@ def bundle(
     ]
     tune = [of_expert[FITTED_ON] for of_expert in logits]
     weights = _ensemble_weights(sources, metrics, tune)
+    unknown = sources.read_unknown()
+    known = _known_features(sources, weights, unknown)
+    packed = pack_weights(sources.weights, configs, output / WEIGHTS, known)
+    facts: dict[str, Any] = {
+        "experiment": sources.experiment,
+        "expert": sources.method,
+        "seed": sources.seed,
+        "weights_sha256": packed.sha256,
+    }
     decided = predict_ensemble(sources.method, tune, weights)
     temperature = _group_temperature(metrics, sources)
-    predictions = ensemble_predictions(sources.method, logits)
+    predictions = combine_experts(sources.method, logits).predictions
     promises = promise(sources, task, logits[0], predictions, guarantees, temperature, facts)
+    if unknown is not None:
+        promises["unknown"] = {**unknown, "features_sha256": packed.sha256}
     deployment = Deployment(
         **facts,
         images=read_json(sources.manifest)["mode"],
@@ -92,6 +95,16 @@ def bundle(
     write_text(output / "README.md", card_of(card))
     load_expert(output).guarantees()
     return described
+
+
+def _known_features(
+    sources: Sources, weights: np.ndarray, unknown: Mapping[str, Any] | None
+) -> dict[str, str | Path]:
+    """Return the files that the score of unknown images needs; none if it needs only logits."""
+    if unknown is None or unknown["score"] not in FEATURE_SCORES:
+        return {}
+    pairs = zip(sources.experts, weights, strict=True)
+    return {name: sources.known[name] for name, weight in pairs if weight > 0}
 
 
 def _described(

@@ -1,4 +1,4 @@
-"""What an ensemble promises: fitted on tune as the stage guarantee does, but not measured."""
+"""What an ensemble promises, fitted on tune as the stage guarantee does, which measures it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def promise(
     temperature: float | None,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the content of guarantees.json of an ensemble.
+    """Return the content of guarantees.json of an ensemble, without `unknown`.
 
     Args:
         sources: the files.

@@ -10,7 +10,7 @@ from torch import Tensor
 from tailproof.digests import digest_of, sha256_bytes
 from tailproof.files import atomic
 from tailproof.models.expert_config import ExpertConfig
-from tailproof.predict.bundle_file import OWN, SHARED, BackboneAndHead, parts_of
+from tailproof.predict.bundle_file import KNOWN, OWN, SHARED, BackboneAndHead, parts_of
 
 
 class Packed(NamedTuple):
@@ -26,7 +26,10 @@ class Packed(NamedTuple):
 
 
 def pack_weights(
-    weights: Mapping[str, str | Path], configs: Mapping[str, ExpertConfig], output: Path
+    weights: Mapping[str, str | Path],
+    configs: Mapping[str, ExpertConfig],
+    output: Path,
+    known: Mapping[str, str | Path] | None = None,
 ) -> Packed:
     """Write the tensors of all experts to one file.
 
@@ -37,6 +40,7 @@ def pack_weights(
         weights: model.safetensors of each expert.
         configs: config.json of each expert.
         output: the file to write.
+        known: unknown.safetensors of the experts whose features call images unknown.
     """
     digests: dict[str, str] = {}
     for name, config in configs.items():
@@ -53,6 +57,9 @@ def pack_weights(
             backbone, own = _split(parts, own)
             tensors |= {f"{SHARED}/{number}/{key}": value for key, value in backbone.items()}
         tensors |= {f"{OWN}/{name}/{key}": value for key, value in own.items()}
+    for name, path in (known or {}).items():
+        kept = load_file(path)
+        tensors |= {f"{KNOWN}/{name}/{key}": value for key, value in kept.items()}
     content = save({key: tensors[key] for key in sorted(tensors)})
     with atomic(output) as temporary:
         temporary.write_bytes(content)

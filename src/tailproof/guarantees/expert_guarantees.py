@@ -120,7 +120,7 @@ class StoredUnknown(Strict):
 
     Attributes:
         score: the score; that of a group is the mean over its images.
-        features_sha256: the digest of unknown.safetensors.
+        features_sha256: the digest of unknown.safetensors; in a bundle, of model.safetensors.
         false_alarms: the promises for images.
         groups: the promises for groups; None if the data have no groups of several images.
     """

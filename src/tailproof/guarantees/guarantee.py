@@ -1,37 +1,30 @@
 """The stage guarantee: guarantees.json and the rules of every expert, from calibrated logits."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tailproof.config.evaluation import STACKED, Evaluation
+from tailproof.config.evaluation import ENSEMBLES, Evaluation
 from tailproof.config.guarantees import Guarantees
 from tailproof.data.logits import LogitsFile
-from tailproof.evaluation.ensembles import combine
-from tailproof.evaluation.predictions import (
-    fit_stacked,
-    predict_ensemble,
-    predict_expert,
-    read_experts_together,
-)
-from tailproof.evaluation.probabilities import Blocks, Prediction, Streamed
+from tailproof.evaluation.predictions import predict_expert
 from tailproof.evaluation.sample_groups import read_groups
 from tailproof.evaluation.task import FITTED_ON, REPORTED_SPLITS, Experts, Files, Task, read_experts
 from tailproof.files import write_json
 from tailproof.guarantees.context_prior import Context
+from tailproof.guarantees.ensemble_predictions import Combined, combine_experts
 from tailproof.guarantees.expert_guarantees import stored_guarantees
 from tailproof.guarantees.fitting import PRIOR_FROM, Samples, Setting, Unit
 from tailproof.guarantees.grouped import Groups
-from tailproof.guarantees.held_out_predictions import fold_of
 from tailproof.guarantees.known_risks import promise_unknown
 from tailproof.guarantees.prediction_sets import absent_classes, shift_weights
 from tailproof.guarantees.promised import Promised, PromisedGroups
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.summary import Method
-from tailproof.guarantees.unknown import features_of, read_all_scores
+from tailproof.guarantees.unknown import combine_scores, features_of, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -93,8 +86,22 @@ def guarantee(
     }
     unit = Unit(rows, class_weights, _codes(in_context, of_first))
     unit_of_groups = groups.unit(unit.codes, evaluation) if groups else None
+    every = {
+        expert: {seed: {**splits, **prior[expert][seed]} for seed, splits in seeds.items()}
+        for expert, seeds in logits.items()
+    }
+    parts = [expert for expert in logits if expert not in students]
+    ensembles = _combined(every, parts)
     unknown = unknown or {}
     scores = read_all_scores(unknown, logits)
+    if scores:
+        scores |= {
+            name: {
+                seed: combine_scores({expert: scores[expert][seed] for expert in parts}, own)
+                for seed, own in seeds.items()
+            }
+            for name, seeds in ensembles.items()
+        }
     result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
@@ -106,7 +113,7 @@ def guarantee(
         "methods": {},
     }
     stored: dict[str, dict[str, Any]] = {}
-    for method in track(_methods(logits, prior, students), "guarantee"):
+    for method in track(_methods(every, ensembles), "guarantee"):
         promised = Promised.of(method, unit, setting)
         result["methods"][method.name] = promised.summary
         of_groups = None
@@ -122,9 +129,12 @@ def guarantee(
             promised.summary["unknown"], unknown_rules = promise_unknown(
                 scores[method.name], promised, of_groups, group_of, setting
             )
+            of_method = stored.setdefault(method.name, {})
             for seed, own in unknown_rules.items():
-                facts = features_of(unknown[method.name], seed)
-                stored[method.name][seed]["unknown"] = own | facts
+                features: Any = {part: features_of(unknown[part], seed) for part in parts}
+                if method.kind == "expert":
+                    features = features_of(unknown[method.name], seed)
+                of_method.setdefault(seed, {})["unknown"] = own | {"features_sha256": features}
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
@@ -233,87 +243,31 @@ def read_logits(path: str | Path, task: Task) -> LogitsFile:
     return logits
 
 
-def _methods(logits: Experts, prior: Experts, students: Collection[str]) -> list[Method]:
-    """Return the experts, and the ensemble stacked if there are several that are no students."""
-    every = {
-        expert: {seed: {**splits, **prior[expert][seed]} for seed, splits in seeds.items()}
-        for expert, seeds in logits.items()
-    }
-    methods = [
-        Method(
-            name,
-            "expert",
-            {
-                seed: {split: predict_expert(own) for split, own in splits.items()}
-                for seed, splits in seeds.items()
-            },
-            {},
-            {},
-            {},
-        )
-        for name, seeds in every.items()
-    ]
-    combined = [own for name, own in every.items() if name not in students]
-    if len(combined) > 1:
-        stacked = {
-            seed: ensemble_predictions(STACKED, [own[seed] for own in combined])
-            for seed in combined[0]
+def _combined(logits: Experts, names: Sequence[str]) -> dict[str, dict[str, Combined]]:
+    """Return every ensemble of some experts by seed; none of a single expert."""
+    if len(names) < 2:
+        return {}
+    return {
+        ensemble: {
+            seed: combine_experts(ensemble, [logits[name][seed] for name in names])
+            for seed in logits[names[0]]
         }
-        methods.append(Method(STACKED, "ensemble", stacked, {}, {}, {}))
-    return methods
+        for ensemble in ENSEMBLES
+    }
 
 
-def ensemble_predictions(
-    name: str, experts: Sequence[Mapping[str, LogitsFile]]
-) -> dict[str, Prediction]:
-    """Return the predictions of an ensemble by split; stacked is cross-fitted on tune.
-
-    Args:
-        name: one of `tailproof.config.evaluation.ENSEMBLES`.
-        experts: calibrated logits of each expert by split, tune among them.
-    """
-    files = {split: [own[split] for own in experts] for split in experts[0]}
-    if name != STACKED:
-        equal = np.full(len(experts), 1 / len(experts))
-        return {split: predict_ensemble(name, own, equal) for split, own in files.items()}
-    tune = files.pop(FITTED_ON)
-    weights = fit_stacked(tune)
-    first = tune[0]
-    fitted = cross_fitted(
-        first.target,
-        first.classes[first.metadata["target"]],
-        lambda rows: fit_stacked(tune, rows),
-        lambda: read_experts_together(tune),
-    )
-    others = {split: predict_ensemble(STACKED, own, weights) for split, own in files.items()}
-    return {FITTED_ON: fitted, **others}
-
-
-def cross_fitted(
-    labels: Array, classes: int, fit: Callable[[Array], Array], read: Callable[[], Blocks]
-) -> Prediction:
-    """Return the prediction of stacked for samples that its weights were not fitted on.
-
-    The weights are fitted on tune too. What tune promises of them would be too good, so each fifth
-    of it, spread over the classes, is predicted with weights fitted on the rest.
-
-    Args:
-        labels: N class indices.
-        classes: number of classes.
-        fit: fits the weights on rows of tune.
-        read: yields row ranges and their logits [E, n, C].
-    """
-    part = fold_of(labels)
-    folds = np.unique(part)
-    rest = [part != fold if len(folds) > 1 else part == fold for fold in folds]
-    weights = [fit(np.flatnonzero(rows)) for rows in rest]
-
-    def predict() -> Blocks:
-        for rows, logits in read():
-            log_p = np.empty(logits.shape[1:])
-            for fold, own in zip(folds, weights, strict=True):
-                here = part[rows] == fold
-                log_p[here] = combine(STACKED, logits[:, here], own)
-            yield rows, log_p
-
-    return Prediction(Streamed(classes, predict), labels)
+def _methods(logits: Experts, ensembles: Mapping[str, Mapping[str, Combined]]) -> list[Method]:
+    """Return the experts and the ensembles, with predictions for all splits."""
+    predictions = {
+        name: {
+            seed: {split: predict_expert(own) for split, own in splits.items()}
+            for seed, splits in seeds.items()
+        }
+        for name, seeds in logits.items()
+    }
+    experts = [Method(name, "expert", own, {}, {}, {}) for name, own in predictions.items()]
+    combined = {
+        name: {seed: own.predictions for seed, own in seeds.items()}
+        for name, seeds in ensembles.items()
+    }
+    return experts + [Method(name, "ensemble", own, {}, {}, {}) for name, own in combined.items()]

@@ -43,17 +43,18 @@ def promise_unknown(
     group_of: Mapping[str, str],
     setting: Setting,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Fit on tune when an expert says unknown, and its risks; measure both on test.
+    """Fit on tune when an expert or ensemble says unknown, and its risks; measure both on test.
 
     Args:
         seeds: the scores of each seed.
-        single: what the expert promises of images.
+        single: what it promises of images.
         groups: what it promises of groups; None if there are none.
         group_of: the group of each image; an image that is not listed is its own group.
         setting: what all methods have in common.
 
     Returns:
-        Its part of guarantees.json, and what its folder holds, by seed.
+        Its part of guarantees.json, and what its folder holds, by seed, without the digest of
+        features.
     """
     classes, config, evaluation = setting.classes, setting.config, setting.evaluation
     rules = fit_and_measure_unknown(seeds, classes, config, evaluation)

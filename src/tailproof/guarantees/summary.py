@@ -28,7 +28,7 @@ Measured = Mapping[tuple, list[Array]]
 
 @dataclass(frozen=True)
 class Method:
-    """An expert, or the ensemble stacked, with its rules and what they reach.
+    """An expert or an ensemble, with its rules and what they reach.
 
     Attributes:
         name: its name.

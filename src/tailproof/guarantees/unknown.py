@@ -1,4 +1,4 @@
-"""When an expert says "unknown": the score, its threshold, and what both reach on test.
+"""When a method says "unknown": the score, its threshold, and what both reach on test.
 
 The score is chosen on tune and unknown_tune, and the threshold is fitted on tune alone. Both are
 measured on test and unknown_test.
@@ -21,8 +21,9 @@ from tailproof.evaluation import bootstrap
 from tailproof.evaluation.task import FITTED_ON, Experts
 from tailproof.evaluation.weighted_samples import ratio
 from tailproof.guarantees.binomial_threshold import Fit, needed_answers
+from tailproof.guarantees.ensemble_predictions import Combined
 from tailproof.guarantees.rules import Classes
-from tailproof.guarantees.unknown_scores import DEFAULT, REFERENCE, SCORES
+from tailproof.guarantees.unknown_scores import DEFAULT, REFERENCE, SCORES, mean_score
 from tailproof.runtime.errors import TailproofError
 from tailproof.score_curve import ScoreCurve
 
@@ -43,7 +44,7 @@ class SplitScores:
 
     Attributes:
         labels: class indices, int [N]; -1 for an unknown image.
-        predicted: the class of the largest logit, int [N].
+        predicted: the class that is answered for a known image, int [N].
         scores: {name: float64 [N]}; higher is more known.
         sample_ids: their ids, [N].
     """
@@ -58,7 +59,7 @@ class SplitScores:
 
 
 Scored = dict[str, SplitScores]
-"""The scores of one expert and seed, by split; splits of unknown images may be absent."""
+"""The scores of one method and seed, by split; splits of unknown images may be absent."""
 
 
 def fit_false_alarms(scores: Array, rate: float, confidence: float) -> Fit:
@@ -199,7 +200,7 @@ def measure_answers(
 
 
 class UnknownRules(NamedTuple):
-    """What is fitted for one expert.
+    """What is fitted for one expert or ensemble.
 
     Attributes:
         summary: its part of guarantees.json.
@@ -215,7 +216,7 @@ class UnknownRules(NamedTuple):
 def fit_and_measure_unknown(
     seeds: Mapping[str, Scored], classes: Classes, config: Guarantees, evaluation: Evaluation
 ) -> UnknownRules:
-    """Choose the score of an expert, fit its thresholds on tune, and measure both on test.
+    """Choose a score, fit its thresholds on tune, and measure both on test.
 
     Args:
         seeds: the scores of each seed.
@@ -416,7 +417,36 @@ def read_all_scores(
     }
 
 
-def features_of(files: Mapping[Any, str | Path], seed: str) -> dict[str, str]:
+def combine_scores(experts: Mapping[str, Scored], combined: Combined) -> Scored:
+    """Return the scores of an ensemble: the weighted mean of those of its experts.
+
+    Args:
+        experts: the scores of each expert, in the order of the weights.
+        combined: the ensemble, whose predictions the known images get.
+
+    Raises:
+        TailproofError: the experts have the scores of different images.
+    """
+    scored, (first, *_) = {}, experts
+    for split, own in experts[first].items():
+        for name, other in experts.items():
+            if not np.array_equal(other[split].sample_ids, own.sample_ids):
+                raise TailproofError(
+                    f"the scores of {name} and of {first} are of different images of {split}: run "
+                    "snakemake again with --forcerun score_unknown"
+                )
+        weights = combined.weights_on(split)
+        means = {
+            score: mean_score([one[split].scores[score] for one in experts.values()], weights)
+            for score in own.scores
+        }
+        prediction = combined.predictions.get(split)  # none for unknown images
+        predicted = own.labels if prediction is None else prediction.predicted
+        scored[split] = SplitScores(own.labels, predicted, means, own.sample_ids)
+    return scored
+
+
+def features_of(files: Mapping[Any, str | Path], seed: str) -> str:
     """Return the digest of what an expert keeps of the features of train.
 
     Args:
@@ -424,4 +454,4 @@ def features_of(files: Mapping[Any, str | Path], seed: str) -> dict[str, str]:
         seed: the seed.
     """
     path = next(path for own, path in files.items() if str(own) == seed)
-    return {"features_sha256": table_metadata(path)["features_sha256"]}
+    return table_metadata(path)["features_sha256"]

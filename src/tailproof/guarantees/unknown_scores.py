@@ -15,7 +15,7 @@ From its features f, what the classifier gets:
   so it is shrunk towards a multiple of the identity (Ledoit & Wolf 2004).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -44,6 +44,23 @@ def logit_scores(logits: Array) -> dict[str, Array]:
     logits = logits.astype(np.float64)
     top, energy = logits.max(axis=1), logsumexp(logits, axis=1)
     return {"max_softmax": np.exp(top - energy), "max_logit": top, "energy": energy}
+
+
+def mean_score(scores: Sequence[Array], weights: Array) -> Array:
+    """Return the score of an ensemble: the weighted mean, rounded to single precision, float64 [N].
+
+    Scores are not standardized. If all weights are 0, every expert counts the same.
+
+    Args:
+        scores: the same score of each of E experts, [N].
+        weights: how much each counts, [E, 1] or [E, N]; at least 0.
+    """
+    weights = np.where(weights.any(axis=0), weights, 1.0)
+    total, summed = np.zeros(weights.shape[1]), np.zeros(len(scores[0]))
+    for weight, own in zip(weights, scores, strict=True):  # one by one, in the same order always
+        total += weight
+        summed += weight * own
+    return (summed / total).astype(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from tailproof.features.backbone_with_head import NAME, NAME_OF_SEVERAL
 from tailproof.models.expert_config import ExpertConfig
 
 FILE = "bundle.json"
-OWN, SHARED = "experts", "backbones"
-"""First parts of the names of tensors: ``experts/NAME/TENSOR`` and ``backbones/1/TENSOR``."""
+OWN, SHARED, KNOWN = "experts", "backbones", "unknown"
+"""First parts of the names of tensors: ``experts/NAME/TENSOR`` and ``backbones/1/TENSOR``; and
+``unknown/NAME/TENSOR`` of what an expert keeps of the features of train."""
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 ExpertName = Annotated[str, Field(pattern=f"^{EXPERT_NAME}$", max_length=200)]

@@ -1,14 +1,24 @@
 """Loads the networks of an ensemble from one file; a backbone that heads share is loaded once."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from tailproof.guarantees.unknown_scores import KnownFeatures
 from tailproof.models.expert_weights import check_finite, load_tensors
 from tailproof.models.weights_header import TensorType, read_header
-from tailproof.predict.bundle_file import FILE, OWN, SHARED, BundledExpert, BundleFile, parts_of
+from tailproof.predict.bundle_file import (
+    FILE,
+    KNOWN,
+    OWN,
+    SHARED,
+    BundledExpert,
+    BundleFile,
+    parts_of,
+)
 from tailproof.predict.network import Network
 from tailproof.predict.shared_backbone import SharedBackbone, head_of
 from tailproof.runtime.errors import TailproofError
@@ -29,7 +39,7 @@ def load_networks(weights: Path, bundle: BundleFile, full_scale: float) -> tuple
         TailproofError: the file is damaged, or holds other tensors than the networks have, or
             numbers that are not finite.
     """
-    tensors = _Tensors(weights)
+    tensors = _Tensors(weights, bundle)
     networks = []
     for experts in _sharing(bundle):
         first = next(iter(experts.values()))
@@ -75,11 +85,20 @@ def _with_heads(tensors: "_Tensors", experts: Experts) -> nn.Module:
 
 
 class _Tensors:
-    """The tensors of a file, of which each belongs to a network."""
+    """The tensors of a file, of which each belongs to a network.
 
-    def __init__(self, path: Path) -> None:
+    What the experts keep of the features of train is left out.
+    """
+
+    def __init__(self, path: Path, bundle: BundleFile) -> None:
         self.path = path
-        self._header = read_header(path)
+        kept = {
+            f"{KNOWN}/{name}/{field.name}"
+            for name in bundle.experts
+            for field in fields(KnownFeatures)
+        }
+        header = read_header(path)
+        self._header = {name: header[name] for name in header if name not in kept}
         self._tensors: dict[str, Tensor] = {}
         self._used: set[str] = set()
 
@@ -93,7 +112,8 @@ class _Tensors:
     def renamed(self, prefixes: dict[str, str]) -> dict[str, Tensor]:
         """Return the tensors with some prefixes, each prefix replaced."""
         if not self._tensors:
-            self._tensors = load_file(self.path)
+            with safe_open(self.path, "pt") as file:
+                self._tensors = {name: file.get_tensor(name) for name in self._header}
             check_finite(self.path, self._tensors)
         return {name: self._tensors[stored] for stored, name in self._names(prefixes)}
 

@@ -148,7 +148,8 @@ class Classifier:
     def _scores(self, raw: dict[str, np.ndarray]) -> np.ndarray | None:
         """Take features away from raw logits; return how well each image is known, [N]."""
         scores = None if self._unknown is None else self._unknown.scores(raw)
-        raw.pop(FEATURES, None)
+        for name in [name for name in raw if name.endswith(FEATURES)]:
+            del raw[name]
         return scores
 
     def _grouped(
@@ -240,9 +241,9 @@ def _unknown_rule(
     rate = options.promised.unknown
     if rate is None or guarantees is None:
         return None
-    outputs = {name: own.columns[expert.target] for name, own in expert.posterior.outputs.items()}
+    posterior = expert.posterior
     return UnknownRule(
-        expert.folder, guarantees, rate, outputs, options.prefix, grouped=options.grouped
+        expert.folder, guarantees, rate, posterior, options.prefix, grouped=options.grouped
     )
 
 

@@ -16,7 +16,7 @@ from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_text import printable
 
 FEATURES = "/features"
-"""The name of the features among raw logits by the name of their expert; no expert can have it."""
+"""After the name of an expert: the name of its features among raw logits; no expert has such."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Network:
         device: device of the model.
         preparations: what the model takes of an image, for each of its inputs.
         normalize: converts a batch of images to each of these inputs.
-        with_features: whether `raw_logits` also gives what the classifier gets, as `FEATURES`.
+        with_features: whether `raw_logits` also gives what each classifier gets.
     """
 
     outputs: dict[str, int]
@@ -66,7 +66,8 @@ class Network:
     def raw_logits(self, *images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the raw logits of each expert, float32 [N, outputs], by its name.
 
-        If it is `with_features`, they are [N, D] by the name `FEATURES`.
+        If it is `with_features`, the features of each expert, [N, D], are there by its name with
+        `FEATURES`.
 
         Args:
             images: uint8 or float32 [N, H, W, C], for each of `preparations`.
@@ -101,7 +102,8 @@ class Network:
         columns = head_columns(self.outputs)
         raw = {expert: values[:, part] for expert, part in columns.items()}
         if features is not None:
-            raw[FEATURES] = features.float().cpu().numpy()
+            shared = features.float().cpu().numpy()
+            raw |= {expert + FEATURES: shared for expert in columns}
         return raw
 
 

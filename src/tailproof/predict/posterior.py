@@ -7,6 +7,7 @@ import numpy as np
 
 from tailproof.calibration.calibrator import Calibrator
 from tailproof.calibration.metrics import log_probabilities
+from tailproof.config.evaluation import STACKED
 from tailproof.data.taxonomy import head_columns
 from tailproof.evaluation.ensembles import combine
 from tailproof.runtime.errors import TailproofError
@@ -69,6 +70,14 @@ class Posterior:
         classes = next(iter(self.outputs.values())).classes
         others = {} if self.method else classes
         return {self.target: classes[self.target], **others}
+
+    @property
+    def counting(self) -> dict[str, float]:
+        """How much each expert that has a say counts, by its name: only stacked has weights."""
+        if self.method != STACKED:
+            return dict.fromkeys(self.outputs, 1.0)
+        pairs = zip(self.outputs, self.weights, strict=True)
+        return {name: weight for name, weight in pairs if weight}
 
     def __call__(self, raw: Mapping[str, Array]) -> dict[str, Array]:
         """Return log-probabilities float64 [N, C] of each rank, the target's first.

@@ -34,6 +34,10 @@ class SharedBackbone(nn.Module):
         """The parameters of a classifier that no answer uses."""
         return 0 if self._own else count_parameters(as_timm(self.network).get_classifier())
 
+    def get_classifier(self) -> nn.Module:
+        """Return a head; all heads get the same features."""
+        return self.heads[0]
+
     def forward(self, *images: Tensor) -> Tensor:
         """Return logits [N, outputs of all heads] of images [N, C, H, W] of each input."""
         if self._own:

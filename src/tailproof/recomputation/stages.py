@@ -159,6 +159,8 @@ def _bundle(record: Record, folder: Path) -> None:
         metrics=_input(record, "metrics.json"),
         splits=_optional_input(record, "splits.parquet"),
         context=_optional_input(record, "context.parquet"),
+        rules=_optional_input(record, "guarantee_rules.json"),
+        known=of_experts("/unknown.safetensors", "score_unknown"),
     )
     evaluation, guarantees = parameters["evaluation"], parameters["guarantees"]
     bundle(sources, Evaluation(**evaluation), Guarantees(**guarantees), folder)

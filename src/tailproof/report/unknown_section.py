@@ -28,17 +28,15 @@ class Section(NamedTuple):
 
     Attributes:
         words: what was measured on what.
-        expert: the expert that is shown.
-        experts: a table of all experts with their own scores.
-        scores: a table of the scores of the shown expert; None without unknown images.
-        false_alarms: a table of false alarms of the shown expert by class group.
+        methods: a table of all experts and ensembles, each with its score.
+        scores: a table of the scores of the best method; None without unknown images.
+        false_alarms: a table of its false alarms by class group.
         risks: tables of the risks that are promised of images that are not called unknown.
         groups: tables of the false alarms and the risks of groups; empty without groups.
     """
 
     words: str
-    expert: str
-    experts: Table
+    methods: Table
     scores: Table | None
     false_alarms: Table
     risks: list[Table]
@@ -48,16 +46,15 @@ class Section(NamedTuple):
 def section(results: Results) -> Section | None:
     """Return the section; None if the experts do not say "unknown"."""
     methods = results.guarantees["methods"]
-    experts = {name: own["unknown"] for name, own in methods.items() if "unknown" in own}
-    if not experts:
+    unknown = {name: own["unknown"] for name, own in methods.items() if "unknown" in own}
+    if not unknown:
         return None
     best = results.scores.best
-    shown = best if best in experts else next(iter(experts))
-    own = experts[shown]
+    shown = best if best in unknown else next(iter(unknown))
+    own = unknown[shown]
     return Section(
         _words(own["rows"], results.guarantees["confidence"]),
-        shown,
-        _experts(experts),
+        _methods(unknown),
         _scores(shown, own["scores"], own["score"]) if own["scores"] else None,
         _false_alarms(shown, own["answers"]),
         _risks(shown, own["answers"]),
@@ -78,16 +75,16 @@ def _words(rows: dict[str, int], confidence: float) -> str:
             f"of {MEASURED_ON}, and the score is {DEFAULT}."
         )
     return (
-        f"The experts are measured on {known} of {MEASURED_ON} and "
+        f"Experts and ensembles are measured on {known} of {MEASURED_ON} and "
         f"{quantity(test, 'unknown image')}, on which nothing was fitted or chosen. {promise} The "
         f"score is {DEFAULT}, unless another score has a higher AUROC on tune and "
         f"{quantity(tune, 'other unknown image')}, beyond the interval."
     )
 
 
-def _experts(experts: dict[str, dict[str, Any]]) -> Table:
+def _methods(methods: dict[str, dict[str, Any]]) -> Table:
     rows = []
-    for name, own in experts.items():
+    for name, own in methods.items():
         ranking = own["scores"].get(own["score"], {}).get(ALL)
         always = own["always"][MEASURED_ON]["open_set_risk"]
         for answers in own["answers"]:
@@ -111,7 +108,7 @@ def _experts(experts: dict[str, dict[str, Any]]) -> Table:
         f"if it always answers,{SPACE}%",
         "kept",
     ]
-    return Table(f"Unknown images and {MEASURED_ON}: experts", "expert", head, rows)
+    return Table(f"Unknown images and {MEASURED_ON}: experts and ensembles", "method", head, rows)
 
 
 def _scores(expert: str, scores: dict[str, Any], chosen: str) -> Table:
