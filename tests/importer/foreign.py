@@ -198,7 +198,16 @@ def places365(root):  # paths begin with a slash, and some classes are two folde
         write_lines(root / f"places365_{name}.txt", [f"{path} {label}" for path, label in lines])
 
 
+def altered_versions(root):  # Roboflow, with three versions of each picture for training
+    for split, count, versions in (("train", 6, 3), ("test", 6, 1)):
+        for name in ANIMALS:
+            names = [f"{split}{n}_jpg.rf.{k:032x}.jpg" for n in range(count)
+                     for k in range(versions)]  # fmt: skip
+            write_pictures(root / split / name, names)
+
+
 READ = {
+    altered_versions: ({"train": 54, "test": 18}, dict.fromkeys(ANIMALS, 24)),
     places365: ({}, dict.fromkeys("0123", 9)),
     boxes_of_a_part: ({}, dict.fromkeys(ANIMALS, 10)),
     sets_of_new_places: ({}, dict.fromkeys(ANIMALS, 10)),

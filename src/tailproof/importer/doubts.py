@@ -14,6 +14,9 @@ from tailproof.text import quantity
 SIDED = re.compile(r"(.+?)[ _.-]*(left|right|[lr](cc|mlo)?|o[ds])", re.IGNORECASE)
 """Names of pictures of the left or right eye, ear or breast of a subject."""
 
+VERSION = re.compile(r"(.+)\.rf\.[\w-]{16,}")
+"""Names of pictures by Roboflow, which writes several altered versions of a picture."""
+
 MANY = 0.5  # share of the images from which on something is no accident
 
 
@@ -106,5 +109,29 @@ def doubt_sides(recognition: Recognition, collection: Collection) -> Recognition
         f"the names of {quantity(paired, 'picture')} are pairs of left and right, such as "
         f"'{PurePosixPath(example).name}': the sides of one subject may be in two splits, because "
         "no column names the subject; add such a column to the table and name it in 'group'"
+    )
+    return replace(recognition, doubts=(*recognition.doubts, doubt))
+
+
+def doubt_versions(recognition: Recognition, collection: Collection) -> Recognition:
+    """Return the recognition with a doubt if pictures are altered versions of one without groups.
+
+    Args:
+        recognition: what was read.
+        collection: what was found.
+    """
+    if collection.groups:
+        return recognition
+    paths = [str(PurePosixPath(path).with_suffix("")) for path in collection.table["path"]]
+    matches = list(map(VERSION.fullmatch, paths))
+    originals = Counter(match[1] for match in matches if match)
+    several = {name: count for name, count in originals.items() if count > 1}
+    if not several:
+        return recognition
+    doubt = (
+        f"{quantity(sum(several.values()), 'picture')} are versions of "
+        f"{quantity(len(several), 'picture')} by Roboflow, such as '{next(iter(several))}': "
+        "versions of one picture may be in two splits; export the dataset without augmentation, or "
+        "list files, labels and the names before '.rf.' as groups in a table"
     )
     return replace(recognition, doubts=(*recognition.doubts, doubt))
