@@ -444,8 +444,8 @@ def test_lists_that_do_not_fit_the_table_are_refused(tmp_path):
     [
         (("train", "fold1"), ["'fold1' in 5 rows", "line 3"]),
         (("train", ""), ["no value in 5 rows", "line 3"]),
-        (("train", "val"), ["no row of test", "'val' (5 rows)"]),
-        (("test", "test"), ["no row of train"]),
+        (("train", "val"), ["test", "'val' (5 rows)"]),
+        (("test", "test"), ["train", "'test' (10 rows)"]),
     ],
 )
 def test_official_splits_that_are_not_clear_are_refused(tmp_path, values, words):

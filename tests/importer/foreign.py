@@ -188,7 +188,27 @@ def small_training_set(root):  # iNaturalist 2021, mini
         write_pictures(root / split, [f"{name[:-4]}{split}.jpg" for name in names])
 
 
+def places365(root):  # paths begin with a slash, and some classes are two folders deep
+    kinds = ["/a/airfield", "/b/bazaar/indoor", "/b/bazaar/outdoor", "/c/cafe"]
+    train = [(f"{kind}/{n:08d}.jpg", number) for number, kind in enumerate(kinds) for n in range(9)]
+    val = [(f"Places365_val_{n:08d}.jpg", n % 4) for n in range(12)]
+    write_pictures(root / "data_256", [path[1:] for path, _ in train])
+    write_pictures(root / "val_256", [path for path, _ in val])
+    for name, lines in (("train_standard", train), ("val", val)):
+        write_lines(root / f"places365_{name}.txt", [f"{path} {label}" for path, label in lines])
+
+
+def altered_versions(root):  # Roboflow, with three versions of each picture for training
+    for split, count, versions in (("train", 6, 3), ("test", 6, 1)):
+        for name in ANIMALS:
+            names = [f"{split}{n}_jpg.rf.{k:032x}.jpg" for n in range(count)
+                     for k in range(versions)]  # fmt: skip
+            write_pictures(root / split / name, names)
+
+
 READ = {
+    altered_versions: ({"train": 54, "test": 18}, dict.fromkeys(ANIMALS, 24)),
+    places365: ({}, dict.fromkeys("0123", 9)),
     boxes_of_a_part: ({}, dict.fromkeys(ANIMALS, 10)),
     sets_of_new_places: ({}, dict.fromkeys(ANIMALS, 10)),
     small_training_set: (

@@ -159,6 +159,15 @@ def test_what_may_be_wrong_is_a_doubt(tmp_path):
     assert recognition.doubts and not recognition.sure
 
 
+def test_folders_that_are_merged_into_a_class_are_a_doubt(tmp_path):
+    write_classes(tmp_path, THREE)
+    write_classes(tmp_path / "church", ("indoor", "outdoor"))
+    (doubt,) = ImageFolderSource.recognize(tmp_path).doubts
+    assert "'church'" in doubt and "'indoor', 'outdoor'" in doubt
+    write_classes(tmp_path / "cat", ("1", "2"))
+    assert len(ImageFolderSource.recognize(tmp_path).doubts) == 1
+
+
 def test_no_picture_is_no_class_folder(tmp_path):
     write_text(tmp_path / "notes.txt", "hello")
     assert ImageFolderSource.recognize(tmp_path) is None

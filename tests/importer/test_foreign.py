@@ -85,7 +85,10 @@ def test_the_command_in_a_doubt_keeps_the_official_sets(write, study):
     assert found(import_collection("raw/labels.csv", "x"))[0] == OFFICIAL[write]
 
 
-@pytest.mark.parametrize(("name", "word"), [("stations", "station"), ("eyes", "left and right")])
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("stations", "station"), ("eyes", "left and right"), ("altered_versions", "54 pictures")],
+)
 def test_groups_that_cannot_be_kept_are_a_doubt(name, word, study):
     next(write for write in READ if write.__name__ == name)(study / "raw")
     result = import_collection("raw", "x")

@@ -19,7 +19,7 @@ from tailproof.data.splits import drop_shared_groups, refuse_single_class
 from tailproof.importer.choice import Choice, choose_source
 from tailproof.importer.collection import Collection, read_collection, read_source
 from tailproof.importer.detections import crop_to_detections
-from tailproof.importer.doubts import doubt_sides, revise_source, without_groups
+from tailproof.importer.doubts import doubt_sides, doubt_versions, revise_source, without_groups
 from tailproof.importer.recipe import (
     PER_SHARD,
     Settings,
@@ -102,7 +102,8 @@ def import_collection(
         data, used = _design_data(choice, collection)
     if used is None:
         raise _split_error(collection, data)
-    choice = replace(choice, recognition=doubt_sides(choice.recognition, collection))
+    recognition = doubt_sides(choice.recognition, collection)
+    choice = replace(choice, recognition=doubt_versions(recognition, collection))
     train = Counter({str(label): int(n) for label, n in used["train"].items()})
     sections, comments = _sections(name, data, train, collection)
     experiment = parse_experiment(sections, f"the experiment for {path}")

@@ -17,6 +17,9 @@ SIDED = re.compile(r"(.+?)[ _.-]*(left|right|[lr](cc|mlo)?|o[ds])", re.IGNORECAS
 BARE = ("image_folder", "image_list")
 """Sources that cannot name the subject of a picture."""
 
+VERSION = re.compile(r"(.+)\.rf\.[\w-]{16,}")
+"""Names of pictures by Roboflow, which writes several altered versions of a picture."""
+
 MANY = 0.5  # share of the images from which on something is no accident
 
 
@@ -117,3 +120,27 @@ def _advise_groups(source: str) -> str:
     if source in BARE:
         return "import a table (CSV) with the columns filename, label and subject instead"
     return "add a column of the subject to the table and name it in 'group'"
+
+
+def doubt_versions(recognition: Recognition, collection: Collection) -> Recognition:
+    """Return the recognition with a doubt if pictures are altered versions of one without groups.
+
+    Args:
+        recognition: what was read.
+        collection: what was found.
+    """
+    if collection.groups:
+        return recognition
+    paths = [str(PurePosixPath(path).with_suffix("")) for path in collection.table["path"]]
+    matches = list(map(VERSION.fullmatch, paths))
+    originals = Counter(match[1] for match in matches if match)
+    several = {name: count for name, count in originals.items() if count > 1}
+    if not several:
+        return recognition
+    doubt = (
+        f"{quantity(sum(several.values()), 'picture')} are versions of "
+        f"{quantity(len(several), 'picture')} by Roboflow, such as '{next(iter(several))}': "
+        "versions of one picture may be in two splits; export the dataset without augmentation, or "
+        "list files, labels and the names before '.rf.' as groups in a table"
+    )
+    return replace(recognition, doubts=(*recognition.doubts, doubt))

@@ -143,7 +143,7 @@ def test_an_image_in_both_pools_is_an_error(tmp_path):
             HEADER + "a.JPG,G,s,1,\nsub/b.png,G,s,1,\n./a.JPG,G,s,3,\n",
             r"labels.csv, line 4.*'\./a\.JPG'.*labels.csv, line 2",
         ),
-        (HEADER + "a.JPG,G,s,1,\n ,G,s,1,\n", "labels.csv, line 3 .*file name"),
+        (HEADER + "a.JPG,G,s,1,\n ,G,s,1,\n", "labels.csv, line 3 .*'filename'"),
         (
             HEADER + "../labels.csv,G,s,1,\n",
             r"labels.csv, line 2.*'\.\./labels\.csv'",

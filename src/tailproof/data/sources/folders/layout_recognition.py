@@ -297,6 +297,8 @@ class _LayoutFinder:
                 f"the {len(levels)} levels of folders are read as ranks, and the innermost one is "
                 "classified: rename them in 'ranks' as you like"
             )
+        if "group" not in layout.fields:
+            self._doubt_merged(folder, len(levels))
         doubtful = [name for name in folder.names if NO_CLASS.fullmatch(name)]
         if doubtful and len(doubtful) < len(folder.names):
             self.doubts.append(f"read as a class: {quoted(doubtful)}; move out what is not a class")
@@ -308,6 +310,27 @@ class _LayoutFinder:
                 "table"
             )
         return layout
+
+    def _doubt_merged(self, folder: Surveyed, depth: int) -> None:
+        """Say which classes are merged of several folders, unlike the others (Places365)."""
+        classes = [folder]
+        for _ in range(depth):
+            classes = [inner for each in classes for inner in each.with_pictures().values()]
+        merged = {
+            each.name: list(each.with_pictures())
+            for each in classes
+            if len(each.with_pictures()) > 1 and not each.pictures
+        }
+        if not merged or len(merged) > MOST * len(classes):
+            return
+        name, names = next(iter(merged.items()))
+        if not _are_numbered([names]):
+            self.doubts.append(
+                f"{quantity(len(merged), 'folder')} of {len(classes)}, such as '{name}', "
+                f"{'contains' if len(merged) == 1 else 'contain'} folders of pictures "
+                f"({quoted(names)}), which are read as one class: if they are classes, move them "
+                f"out, as {folder.name or self._root.name}/{name}_{names[0]}"
+            )
 
     def _refuse_places(self, folder: Surveyed) -> None:
         """Refuse folders whose names are those of cameras, patients or days."""

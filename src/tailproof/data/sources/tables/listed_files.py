@@ -242,7 +242,8 @@ class FileFinder:
     def _foreign_start(self, names: Sequence[str], folder: str) -> str:
         """Return what to remove from names so that a file exists; nothing if one exists."""
         tried = [name.replace("\\", "/") for name in names[:TRIED]]
-        if any(self.find(normpath(f"{folder}/{name}")).path for name in tried):
+        relative = [name for name in tried if not name.startswith("/")]
+        if any(self.find(normpath(f"{folder}/{name}")).path for name in relative):
             return ""
         for name in tried:
             parts = name.split("/")
