@@ -223,14 +223,14 @@ class Pipeline:
 
     def known_features(self, wildcards: Any) -> list[str]:
         """Return what the experts of an ensemble keep of features; none if none says "unknown"."""
-        if self.experiment(wildcards).data.unknown is None:
-            return []
-        return self.files_to_combine("unknown.safetensors")(wildcards)
+        none = self.experiment(wildcards).data.unknown is None
+        return [] if none else self.files_to_combine("unknown.safetensors")(wildcards)
 
     def rules_of_unknown(self, wildcards: Any) -> list[str]:
         """Return the rules by which an ensemble says "unknown"; none if it does not."""
-        path = self._paths.experiment(wildcards.experiment) / "evaluation" / "guarantee_rules.json"
-        return [] if self.experiment(wildcards).data.unknown is None else [path.as_posix()]
+        none = self.experiment(wildcards).data.unknown is None
+        folder = self._paths.experiment(wildcards.experiment)
+        return [] if none else [f"{folder}/evaluation/guarantee_rules.json"]
 
     def files_of(
         self, experts: Callable[[Any], list[str]], file: str, **values: Iterable[str]
@@ -542,10 +542,8 @@ class Pipeline:
                     for needed, backbone in backbones_by_key(experiment.data, recipes).items():
                         self._features.setdefault(needed, {})[name] = backbone
         if key not in self._features:
-            raise TailproofError(
-                f"no valid experiment in config/experiments uses features with the key '{key}': "
-                "request the results of an experiment, or correct the experiment that uses them"
-            )
+            problem = f"no valid experiment uses the features '{key}'"
+            raise TailproofError(f"{problem}: correct the experiment that does")
         return self._features[key]
 
     def _experiment_of_features(self, key: str, part: str) -> str:

@@ -24,7 +24,7 @@ from tailproof.guarantees.promised import Promised, PromisedGroups
 from tailproof.guarantees.roll_up import Rank
 from tailproof.guarantees.rules import Classes
 from tailproof.guarantees.summary import Method
-from tailproof.guarantees.unknown import combine_scores, features_of, read_all_scores
+from tailproof.guarantees.unknown import Scored, combine_scores, features_of, read_all_scores
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -95,13 +95,7 @@ def guarantee(
     unknown = unknown or {}
     scores = read_all_scores(unknown, logits)
     if scores:
-        scores |= {
-            name: {
-                seed: combine_scores({expert: scores[expert][seed] for expert in parts}, own)
-                for seed, own in seeds.items()
-            }
-            for name, seeds in ensembles.items()
-        }
+        scores |= _scores_of_ensembles(scores, parts, ensembles)
     result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
@@ -131,13 +125,38 @@ def guarantee(
             )
             of_method = stored.setdefault(method.name, {})
             for seed, own in unknown_rules.items():
-                features: Any = {part: features_of(unknown[part], seed) for part in parts}
-                if method.kind == "expert":
-                    features = features_of(unknown[method.name], seed)
-                of_method.setdefault(seed, {})["unknown"] = own | {"features_sha256": features}
+                used = _features(method, unknown, parts, seed)
+                of_method.setdefault(seed, {})["unknown"] = own | {"features_sha256": used}
     write_json(Path(output) / "guarantees.json", result)
     write_json(Path(output) / "guarantee_rules.json", stored)
     return result
+
+
+def _scores_of_ensembles(
+    scores: Mapping[str, Mapping[str, Scored]],
+    parts: Sequence[str],
+    ensembles: Mapping[str, Mapping[str, Combined]],
+) -> dict[str, dict[str, Scored]]:
+    """Return how well each ensemble of some experts knows images, by its name and seed."""
+    return {
+        name: {
+            seed: combine_scores({expert: scores[expert][seed] for expert in parts}, own)
+            for seed, own in seeds.items()
+        }
+        for name, seeds in ensembles.items()
+    }
+
+
+def _features(
+    method: Method,
+    unknown: Mapping[str, Mapping[Any, str | Path]],
+    parts: Sequence[str],
+    seed: str,
+) -> str | dict[str, str]:
+    """Return the digest of the features that an expert kept; of an ensemble, those of its parts."""
+    if method.kind == "expert":
+        return features_of(unknown[method.name], seed)
+    return {part: features_of(unknown[part], seed) for part in parts}
 
 
 def _stored(

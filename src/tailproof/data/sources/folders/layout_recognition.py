@@ -8,19 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tailproof.data.image_formats import SUFFIXES
 from tailproof.data.sources.advised_commands import import_command
 from tailproof.data.sources.base import Recognition
 from tailproof.data.sources.folders.class_folders import MASK, UNREAD_PICTURES, masks_among
 from tailproof.data.sources.folders.folder_layout import (
     MASKS,
     alike_folders,
-    new_table,
     quoted,
     source_yaml,
 )
 from tailproof.data.sources.folders.folder_survey import Surveyed, split_kinds, survey_folder
 from tailproof.data.sources.folders.foreign_files import describe_foreign
+from tailproof.data.sources.folders.labels_in_paths import (
+    FIRST_FOLDER,
+    LABEL_AND_PLACE,
+    PLACE_AND_LABEL,
+    label_names,
+    table_command,
+)
 from tailproof.data.sources.folders.official_lists import describe_official_lists
 from tailproof.data.sources.folders.split_names import are_splits
 from tailproof.runtime.errors import TailproofError
@@ -73,10 +78,6 @@ PLACES = re.compile(
 SPLIT_WORD = re.compile(r"train|test|val|split|fold", re.IGNORECASE)
 LISTS = (".txt", ".csv", ".tsv", ".json", ".mat", ".lst")
 """Names of files that may list official splits."""
-
-LABEL_FIRST = re.compile(r"(.*[^-_. ()0-9])[-_. ()]*[0-9][-_. ()0-9]*")
-LABEL_LAST = re.compile(r"[0-9]+[-_. ]+(.*[^-_. ()0-9])")
-"""Names of pictures that consist of a label and a number, without the suffix."""
 
 
 @dataclass
@@ -366,7 +367,7 @@ class _LayoutFinder:
         raise TailproofError(
             f"{place} has masks next to the pictures that they belong to, such as "
             f"{quoted(masks, 1)}: write a table without them, "
-            f"`{_table_command(place, columns, rule, without)}`, and import it: "
+            f"`{table_command(place, columns, rule, without)}`, and import it: "
             f"{import_command(place)}"
         )
 
@@ -385,20 +386,20 @@ class _LayoutFinder:
         pictures = [name for name in below if name not in masks]
         if masks and all(map(CONTAINER.fullmatch, pictures)):
             without = " ".join(f"-not -path {shlex.quote(f'*/{name}/*')}" for name in masks)
-            command = _table_command(place, "filename,label", FIRST_FOLDER, without)
+            command = table_command(place, "filename,label", FIRST_FOLDER, without)
             raise TailproofError(
                 f"{text}: the pictures in {quoted(masks)} are masks, not pictures of classes; "
                 f"write a table without them, `{command}`, and import it: {again}"
             )
         deep = any(child.with_pictures() for name in alike for child in _inside(inner[name]))
         if are_splits(below) and not deep:
-            command = _table_command(place, "filename,label,split", LABEL_AND_PLACE)
+            command = table_command(place, "filename,label,split", LABEL_AND_PLACE)
             raise TailproofError(
                 f"{text}, which are splits inside of the classes: write a table with them, "
                 f"`{command}`, and import it: {again}"
             )
         if _are_places(below) and not deep:
-            command = _table_command(place, "filename,label,group", LABEL_AND_PLACE)
+            command = table_command(place, "filename,label,group", LABEL_AND_PLACE)
             raise TailproofError(
                 f"{text}, which are numbered as places, days and patients are: write a table with "
                 f"them as groups, `{command}`, and import it: {again}"
@@ -406,7 +407,7 @@ class _LayoutFinder:
         one = import_command(place / alike[0])
         if all(map(FOLD.fullmatch, alike)):
             raise TailproofError(f"{text}, as folds of the same pictures do: import one, {one}")
-        command = _table_command(place, "filename,label,group", PLACE_AND_LABEL)
+        command = table_command(place, "filename,label,group", PLACE_AND_LABEL)
         versions = (
             f"If {quoted(alike, 2)} are versions of the same pictures, or collections of their "
             f"own, import one of them: {one}. "
@@ -420,7 +421,7 @@ class _LayoutFinder:
 
     def _not_sorted(self, folder: Surveyed, inner: dict[str, Surveyed]) -> TailproofError:
         """Say why one folder of pictures cannot be used, and what to do."""
-        named = any(_label_names(child.pictures) for child in inner.values())
+        named = any(label_names(child.pictures) for child in inner.values())
         if not inner or folder.pictures or named or any(map(CONTAINER.fullmatch, inner)):
             return self._flat([*inner.values()] or [folder])
         (name,) = inner
@@ -439,10 +440,10 @@ class _LayoutFinder:
         place, pictures = self._root / folder.path, len(folder.pictures)
         what = quantity(pictures, "picture, which is", "pictures, which are")
         text = f"{place} contains {what} not sorted by class"
-        if named := _label_names(folder.pictures):
+        if named := label_names(folder.pictures):
             labels, rule = named
             shown = quoted(f"{label} ({number})" for label, number in labels.most_common(4))
-            command = _table_command(place, "filename,label", rule)
+            command = table_command(place, "filename,label", rule)
             return TailproofError(
                 f"{text}, but have names such as {quoted(folder.pictures, 1)}: if their labels are "
                 f"{shown}, write a table of them, `{command}`, and import it: "
@@ -574,46 +575,3 @@ def _are_numbered(levels: list[list[str]]) -> bool:
     """Return whether names have numbers in them, as those of patients and sequences have."""
     names = [name for level in levels for name in level]
     return sum(bool(re.search(r"\d", name)) for name in names) >= len(names) / 2
-
-
-PLACE_AND_LABEL = r"s|^([^/]*)/(.*/)?([^/]*)/[^/]*$|&,\3,\1|p"
-LABEL_AND_PLACE = r"s|^([^/]*)/(.*/)?([^/]*)/[^/]*$|&,\1,\3|p"
-FIRST_FOLDER = r"s|^([^/]*)/.*$|&,\1|p"
-LABEL_FIRST_RULE = r"s|^(.*/)?([^/]*[^-_. ()0-9/])[-_. ()]*[0-9][-_. ()0-9]*\.\w+$|&,\2|p"
-LABEL_LAST_RULE = r"s|^(.*/)?[0-9]+[-_. ]+([^/]*[^-_. ()0-9/])\.\w+$|&,\2|p"
-"""What sed appends to the path of a picture: its label, and its place."""
-
-
-def _table_command(folder: Path, columns: str, rule: str, without: str = "") -> str:
-    """Return the command that writes labels.csv from the paths of pictures.
-
-    Args:
-        folder: the folder of the pictures.
-        columns: the header of the table.
-        rule: what sed appends to each path.
-        without: tests of find that leave out other files.
-    """
-    find = f"find . -type f {without}".strip()
-    endings = "|".join(sorted(suffix[1:] for suffix in SUFFIXES))
-    return (
-        f"cd {shlex.quote(str(folder))} && (echo {columns}; {find} | sort | "
-        f"sed -nE 's|^\\./||; /\\.({endings})$/I{{{rule}}}') > {new_table(folder).name}"
-    )
-
-
-def _label_names(pictures: list[str]) -> tuple[Counter[str], str] | None:
-    """Return the labels in the names of pictures, and the rule of sed that finds them."""
-    for pattern, rule in ((LABEL_FIRST, LABEL_FIRST_RULE), (LABEL_LAST, LABEL_LAST_RULE)):
-        if labels := _labels_in_names(pictures, pattern):
-            return labels, rule
-    return None
-
-
-def _labels_in_names(pictures: list[str], pattern: re.Pattern[str]) -> Counter[str]:
-    """Return the labels in names, if there are several and most pictures have one of a few."""
-    stems = [PurePosixPath(name).stem for name in pictures]
-    labels = Counter(match[1] for stem in stems if (match := pattern.fullmatch(stem)))
-    clean = all(re.fullmatch(r"[^,\"]+", name) for name in pictures)
-    enough = labels.total() >= MOST * len(pictures) and 2 * len(labels) <= len(pictures)
-    usable = len(labels) > 1 and not are_splits(labels)
-    return labels if clean and enough and usable else Counter()
