@@ -93,9 +93,7 @@ def guarantee(
     parts = [expert for expert in logits if expert not in students]
     ensembles = _combined(every, parts)
     unknown = unknown or {}
-    scores = read_all_scores(unknown, logits)
-    if scores:
-        scores |= _scores_of_ensembles(scores, parts, ensembles)
+    scores = _read_scores(unknown, logits, parts, ensembles)
     result: dict[str, Any] = {
         "target": task.target,
         "ranks": [rank.name for rank in classes.ranks],
@@ -132,19 +130,23 @@ def guarantee(
     return result
 
 
-def _scores_of_ensembles(
-    scores: Mapping[str, Mapping[str, Scored]],
+def _read_scores(
+    files: Mapping[str, Mapping[Any, str | Path]],
+    logits: Experts,
     parts: Sequence[str],
     ensembles: Mapping[str, Mapping[str, Combined]],
 ) -> dict[str, dict[str, Scored]]:
-    """Return how well each ensemble of some experts knows images, by its name and seed."""
-    return {
+    """Return how well each expert, and each ensemble of `parts`, knows images; by name and seed."""
+    scores = read_all_scores(files, logits)
+    combined = {
         name: {
             seed: combine_scores({expert: scores[expert][seed] for expert in parts}, own)
             for seed, own in seeds.items()
         }
         for name, seeds in ensembles.items()
+        if scores
     }
+    return scores | combined
 
 
 def _features(
