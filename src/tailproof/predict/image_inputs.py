@@ -83,7 +83,8 @@ def _of_stack(array: np.ndarray) -> Iterable[Any]:
         return list(array)
     raise TailproofError(
         f"images is an array of the shape {list(array.shape)}, expected one image [height, width, "
-        "3] or a batch [N, height, width, 3]: give list(images) if its first axis counts images"
+        "3] or a batch [N, height, width, 3]: give [images] if it is one image of several bands, "
+        "or list(images) if its first axis counts images"
     )
 
 
