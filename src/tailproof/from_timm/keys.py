@@ -75,8 +75,8 @@ BY_DESIGN = (
     "test of the test folder (data.splits). timm trains on the whole training folder.",
     f"The best epoch on val is exported ({Key.MONITOR}, {Key.EXPORT}); timm selects model_best on "
     "the images that it reports accuracy on.",
-    "Pixels are normalized by the mean and std of train, or of pretrained weights. Evaluation takes "
-    "the largest centre crop.",
+    "Pixels are normalized by the mean and std of train, or of pretrained weights. Evaluation "
+    "takes the largest centre crop.",
     f"{Key.BATCH_SIZE} counts all processes together. The learning rate changes with every update "
     "and warms up from zero.",
     "Class probabilities are always calibrated on calib.",
