@@ -110,12 +110,12 @@ def test_a_bundle_answers_as_its_experts_do_together(experts, tmp_path, method):
     for name, path in experts.items():
         network, config = load_expert(path)
         side = config.pretrained_cfg.input_size[1]
-        given = tailproof.open(_alone(path, tmp_path / name)).loaded
+        given = tailproof.open(alone(path, tmp_path / name)).loaded
         assert given.preparations[0].shape[1] == side
         batch = np.stack(images) if side == 32 else None
         if batch is None:
-            alone = tailproof.open(tmp_path / name).predict(images, probabilities=True)
-            logits.append(np.log(alone[[f"class={label}" for label in CLASSES]].to_numpy()))
+            by_itself = tailproof.open(tmp_path / name).predict(images, probabilities=True)
+            logits.append(np.log(by_itself[[f"class={label}" for label in CLASSES]].to_numpy()))
             continue
         inputs = torch.tensor((batch.transpose(0, 3, 1, 2) / 255 - 0.4) / 0.2).float()
         with torch.no_grad():
@@ -131,7 +131,7 @@ def test_a_bundle_answers_as_its_experts_do_together(experts, tmp_path, method):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def _alone(path: Path, folder: Path) -> Path:
+def alone(path: Path, folder: Path) -> Path:
     """Copy the folder of an expert, with the rules that it needs to be opened."""
     shutil.copytree(path, folder)
     Deployment(
@@ -155,11 +155,11 @@ def test_heads_on_the_same_backbones_share_all_of_them(tmp_path):
     bundled = tailproof.open(folder)
     assert [one.shape[1] for one in bundled.loaded.preparations] == [32, 24]
     names, images = [f"class={label}" for label in CLASSES], pictures(5)
-    alone = [
-        tailproof.open(_alone(path, tmp_path / f"{name} alone")).predict(images, probabilities=True)
+    tables = [
+        tailproof.open(alone(path, tmp_path / f"{name} alone")).predict(images, probabilities=True)
         for name, path in experts.items()
     ]
-    mean = np.mean([np.log(table[names].to_numpy()) for table in alone], axis=0)
+    mean = np.mean([np.log(table[names].to_numpy()) for table in tables], axis=0)
     found = bundled.predict(images, probabilities=True)[names].to_numpy()
     np.testing.assert_allclose(found, softmax(mean, axis=1), rtol=0, atol=1e-6)
     path = folder / "bundle.json"
@@ -188,7 +188,7 @@ def test_heads_on_the_same_backbones_share_all_of_them(tmp_path):
 )  # fmt: skip
 def test_a_folder_whose_inputs_do_not_fit_its_backbones_is_refused(tmp_path, inputs, said):
     path = write_heads_on_several(tmp_path)["linear"]
-    folder = _alone(path, tmp_path / "alone")
+    folder = alone(path, tmp_path / "alone")
     config = read_json(folder / "config.json")
     config["tailproof"]["inputs"] = inputs(config["tailproof"]["inputs"])
     write_json(folder / "config.json", config)

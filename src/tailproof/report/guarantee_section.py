@@ -81,7 +81,7 @@ class ContextEffects(NamedTuple):
 def section(results: Results) -> Section:
     """Return the section."""
     guarantees = results.guarantees
-    method = _shown_method(results)
+    method = results.scores.best
     shown = guarantees["methods"][method]
     tables = _sets(method, shown["sets"])
     return Section(
@@ -163,12 +163,6 @@ def _effects(
         for name in next(iter(methods.values()))["context"][SPLIT]
     ]
     return Table(title, "method", head, rows)
-
-
-def _shown_method(results: Results) -> str:
-    """Return the best method; stacked for another ensemble, which promises nothing."""
-    best, methods = results.scores.best, results.guarantees["methods"]
-    return best if best in methods else list(methods)[-1]
 
 
 def _words(guarantees: dict[str, Any]) -> str:
