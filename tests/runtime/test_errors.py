@@ -21,5 +21,5 @@ def test_an_unknown_name_lists_what_is_known_where_that_is_short():
         "unknown source 'idxx' (did you mean 'idx'?); known: digits, idx"
     )
     assert str(unknown_name("model", "resnt", [f"resnet{n}" for n in range(100)])).endswith(
-        "100 names"
+        "and 95 more"
     )
