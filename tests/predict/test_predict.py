@@ -159,7 +159,7 @@ def test_arrays_of_bands(tmp_path, capsys):
         logits = model(torch.tensor((image - 0.4) / 0.2, dtype=torch.float32)).numpy()
     assert float(rows[0]["class=b"]) == pytest.approx(softmax(logits[0] / 1.5)[1], abs=1e-5)
     assert re.search(r"few\.npy: .*expected 5 bands.*found 4", lines[0])
-    assert re.search(r"nan\.npy: .*2880.*NaN", lines[1])
+    assert re.search(r"nan\.npy: .*2,880.*NaN", lines[1])
     assert re.search(r"picture\.png: .*\.npy", lines[2])
 
 
