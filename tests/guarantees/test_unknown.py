@@ -3,11 +3,14 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import beta
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from tailproof.config.evaluation import ENSEMBLES
 from tailproof.config.guarantees import Guarantees
-from tailproof.data.tables import with_metadata, write_parquet
+from tailproof.data.tables import read_parquet, with_metadata, write_parquet
 from tailproof.evaluation import bootstrap
+from tailproof.evaluation.ensembles import combine, stack
 from tailproof.files import read_json
 from tailproof.guarantees.ensemble_predictions import Combined
 from tailproof.guarantees.expert_guarantees import ExpertGuarantees
@@ -21,7 +24,7 @@ from tailproof.guarantees.unknown import (
     measure_answers,
     rank,
 )
-from tailproof.guarantees.unknown_scores import SCORES
+from tailproof.guarantees.unknown_scores import SCORES, mean_score
 from tailproof.runtime.errors import TailproofError
 from tests.guarantees.drawn import classes
 from tests.guarantees.test_guarantee import CONFIG, EVALUATION, EXPERTS, SIZES, logits, write
@@ -164,9 +167,9 @@ def test_a_seed_without_a_promise_is_left_out():
 def write_scores(folder, **changes):
     """Write the scores of both experts as the stage score_unknown does."""
     files = {}
-    for expert in EXPERTS:
+    for place, expert in enumerate(EXPERTS):
         tables = []
-        for split, own in scored().items():
+        for split, own in scored(place).items():
             columns = {
                 "sample_id": [f"{split}-{row}" for row in range(len(own))],
                 "split": [split] * len(own),
@@ -197,8 +200,81 @@ def test_the_stage_adds_what_is_known_of_unknown_images(tmp_path):
     rule = ExpertGuarantees(**stored).unknown
     assert rule.score == "knn" and rule.false_alarms[0].rate == 0.05
     assert stored.pop("unknown") and stored == plain
-    for method in result["methods"].values():
-        method.pop("unknown", None)
+    for name in ("balanced", *ENSEMBLES):
+        del result["methods"][name]["unknown"]
     assert result == without
     with pytest.raises(TailproofError, match="has the seed '4', expected '3'"):
         guarantee(*arguments, unknown=write_scores(tmp_path, seed=4))
+
+
+@pytest.mark.parametrize("method", ENSEMBLES)
+def test_an_ensemble_has_the_mean_score_of_its_experts(tmp_path, method):
+    """Computed again from the files: means, thresholds, and what they reach on test."""
+    files = write_scores(tmp_path)
+    result = guarantee(*write(tmp_path), EVALUATION, CONFIG, "study", tmp_path, unknown=files)
+    own = result["methods"][method]["unknown"]
+    assert own["score"] == "knn" and own["rows"] == result["methods"]["plain"]["unknown"]["rows"]
+    tables = [read_parquet(seeds[3]).to_pandas() for seeds in files.values()]
+
+    def values(split):
+        return np.stack([logits(name, split).log_p.astype(np.float32) for name in EXPERTS])
+
+    weights, of_tune = np.full(2, 0.5), np.full((700, 2), 0.5)
+    labels = logits("plain", "tune").labels
+    if method == "stacked":
+        weights = stack(values("tune"), labels)
+        part = np.empty(700, int)
+        part[np.argsort(labels, kind="stable")] = np.arange(700) % 5
+        fits = [stack(values("tune")[:, part != fold], labels[part != fold]) for fold in range(5)]
+        of_tune = np.stack([fits[fold] for fold in part])
+        assert np.ptp(of_tune, axis=0).max() > 1e-3 and abs(weights[0] - weights[1]) > 0.01
+
+    def mean(split):
+        of_experts = [table["knn"][table["split"] == split].to_numpy() for table in tables]
+        own = of_tune if split == "tune" else np.tile(weights, (len(of_experts[0]), 1))
+        return np.average(np.transpose(of_experts), axis=1, weights=own)
+
+    k = max(k for k in range(1, 100) if beta.cdf(0.05, k, 701 - k) >= CONFIG.confidence)
+    threshold = np.sort(mean("tune"))[k - 1]
+    (row,) = (row for row in own["answers"] if row["score"] == "knn")
+    assert row["false_alarm"] == 0.05
+    assert row["fits"]["3"]["threshold"] == pytest.approx(threshold, abs=1e-6)
+    reached, known = row["test"], mean("test") >= threshold - 1e-6
+    assert reached["false_alarm"]["mean"] == pytest.approx(1 - known.mean(), abs=1e-6)
+    missed = (mean("unknown_test") >= threshold - 1e-6).mean()
+    assert reached["missed"]["mean"] == pytest.approx(missed, abs=1e-6)
+    predicted = combine(method, values("test"), weights).argmax(axis=1)
+    wrong = predicted != logits("plain", "test").labels
+    assert reached["error"]["mean"] == pytest.approx(wrong[known].mean(), abs=1e-6)
+    stored = read_json(tmp_path / "guarantee_rules.json")[method]["3"]
+    assert list(stored) == ["unknown"]
+    assert stored["unknown"]["features_sha256"] == dict.fromkeys(EXPERTS, "cd" * 32)
+    assert stored["unknown"]["false_alarms"][0]["threshold"] == row["fits"]["3"]["threshold"]
+    (risk,) = (one for one in row["risks"] if one["group"] == "all")
+    assert risk["fits"]["3"]["samples"] == 700 - k + 1
+
+
+def test_an_expert_of_weight_0_has_no_say():
+    first, second = np.array([0.1, 0.7]), np.array([5.0, -3.0])
+    weights = np.array([[0.4], [0.0]])
+    assert (mean_score([first, second], weights) == first.astype(np.float32)).all()
+    for weights in (np.zeros((2, 1)), np.ones((2, 1)), np.full((2, 2), 3.0)):
+        assert mean_score([first, second], weights) == pytest.approx((first + second) / 2)
+
+
+def test_students_have_scores_of_their_own_and_no_say_in_an_ensemble(tmp_path):
+    files = write_scores(tmp_path)
+    arguments = *write(tmp_path), EVALUATION, CONFIG, "study", tmp_path
+    result = guarantee(*arguments, unknown=files, students=["balanced"])
+    assert list(result["methods"]) == list(EXPERTS)
+    assert all("unknown" in method for method in result["methods"].values())
+
+
+def test_experts_with_scores_of_different_images_are_refused(tmp_path):
+    files = write_scores(tmp_path)
+    table = read_parquet(files["balanced"][3])
+    table = pa.concat_tables([table.slice(0, len(table) - 2), table.slice(len(table) - 1)])
+    write_parquet(files["balanced"][3], table)
+    arguments = *write(tmp_path), EVALUATION, CONFIG, "study", tmp_path
+    with pytest.raises(TailproofError, match="different images of unknown_test"):
+        guarantee(*arguments, unknown=files)
