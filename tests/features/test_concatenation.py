@@ -148,7 +148,7 @@ def test_the_merged_network_computes_what_the_head_does(digits, project, tmp_pat
     computed = of_images(digits, folder, "test")
     expected = of_features(digits, folder, tmp_path / "raw", "test")
     assert np.abs(computed["e"] - expected).max() < 1e-4
-    assert np.abs(computed[FEATURES] - by_hand(digits, "test")).max() < 1e-4
+    assert np.abs(computed["e" + FEATURES] - by_hand(digits, "test")).max() < 1e-4
     whole = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     state = load_expert(folder)[0].state_dict()
     assert all(torch.equal(value, state[key]) for key, value in whole.state_dict().items())

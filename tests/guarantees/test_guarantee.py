@@ -298,7 +298,8 @@ def test_promises_in_context_are_fitted_and_measured_with_it(tmp_path):
             (before,) = (row for row in without["risks"] if row["group"] == "all")
             assert risk["fits"]["3"]["samples"] == before["fits"]["3"]["samples"]
             answered = [row["test"]["answered"]["mean"] for row in (risk, before)]
-            assert answered[0] > answered[1] and risk["test"]["error"]["low"] <= 0.1
+            assert answered[0] > answered[1] or answered == [1, 1]  # nothing more to answer
+            assert risk["test"]["error"]["low"] <= 0.1
     stored = ExpertGuarantees.read(write_rules(tmp_path, "plain"))
     plain = result["methods"]["plain"]
     measured = [plain, plain["context"]["promises"]]

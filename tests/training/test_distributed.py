@@ -150,7 +150,7 @@ def test_the_error_of_a_process_is_reported_first(digits, tmp_path):
     wrong = {"optimizer": {"learning_rate": 1e25}, "schedule": {"name": "constant"}}
     assert finish(start(digits, tmp_path, {**RECIPE, **wrong, "devices": 2})) == 1
     output = (tmp_path / "stderr.txt").read_text()
-    assert output.strip().startswith("train failed: rank ")
+    assert output.strip().startswith("train failed: process rank ")
     assert "epoch 1, step" in output.splitlines()[1]
 
 
@@ -176,5 +176,5 @@ def test_the_first_failure_on_one_of_several_nodes_is_reported(digits, tmp_path)
     victim.kill()
     assert [node.wait() for node in nodes] == [1, 1]
     failure = (tmp_path / "failed").read_text()
-    assert failure.startswith("rank 1 ") and "Signal 9 (SIGKILL)" in failure
+    assert failure.startswith("process rank 1 ") and "Signal 9 (SIGKILL)" in failure
     assert "onnection" in (tmp_path / "train.log").read_text()

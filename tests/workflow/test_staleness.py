@@ -100,7 +100,7 @@ TABLE = {
         edits(
             edit(f"{SOURCE}/data/prepare.py", "samples listed", "samples found"),
             edit(f"{SOURCE}/training/train.py", "early stopping: best", "stopped early: best"),
-            edit(f"{SOURCE}/predict/raw_logits.py", "%s: %d rows", "%s has %d rows"),
+            edit(f"{SOURCE}/predict/raw_logits.py", '"%s: %s"', '"%s has %s"'),
         ),
         set(),
     ),

@@ -328,16 +328,19 @@ def follow(root: Path) -> None:
 
 
 @pytest.mark.parametrize("root_is_file", [True, False])
-@pytest.mark.parametrize("ending", ["x.tar.gz", "x.tgz", "x.TGZ", "my x.tar"])
-@pytest.mark.parametrize("tool", ["gzip", "bzip2", "xz", "zstd", "lz4"])
-def test_the_advised_command_decompresses_a_tar(tmp_path, tool, ending, root_is_file):
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [
+        *(("gzip", name) for name in ("x.tar.gz", "x.tgz", "x.TGZ", "my x.tar")),
+        *(("bzip2", name) for name in ("x.tar.bz2", "x.tbz2", "x.TBZ2", "my x.tar")),
+        *(("xz", name) for name in ("x.tar.xz", "x.txz", "x.TXZ", "my x.tar")),
+        *(("zstd", name) for name in ("x.tar.zst", "my x.tar")),
+        *(("lz4", name) for name in ("x.tar.lz4", "my x.tar")),
+    ],
+)
+def test_the_advised_command_decompresses_a_tar(tmp_path, tool, name, root_is_file):
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    own = {"gzip": "gz", "bzip2": "bz2", "xz": "xz", "zstd": "zst", "lz4": "lz4"}[tool]
-    short = {"gzip": "gz", "bzip2": "bz2", "xz": "xz"}.get(tool)
-    if short is None and "gz" in ending.lower() and "tar" not in ending:
-        pytest.skip("this format has no short suffix")
-    name = ending.replace("gz", own).replace("GZ", own.upper())
     plain = write_tar(tmp_path / "plain", *pairs(2))
     packed = subprocess.run([tool, "-c", plain], check=True, capture_output=True).stdout
     plain.unlink()
