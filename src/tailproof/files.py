@@ -76,6 +76,17 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def unreadable(path: str | Path, error: OSError) -> TailproofError:
+    """Build the error for a file or folder that cannot be read, though it is there.
+
+    Args:
+        path: the file or folder.
+        error: why: its permissions, or what the machine or a limit lacks.
+    """
+    advice = lacking(error) or "check its permissions"
+    return TailproofError(f"{path} cannot be read ({error.strerror}): {advice}")
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
@@ -87,8 +98,7 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise TailproofError(f"{path} does not exist: build it with snakemake") from None
     except OSError as error:
-        advice = lacking(error) or "check its permissions"
-        raise TailproofError(f"{path} cannot be read ({error.strerror}): {advice}") from None
+        raise unreadable(path, error) from None
     except ValueError as error:
         raise TailproofError(
             f"{path} is not valid JSON ({error}); delete it and run snakemake again"

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tailproof.resource_limits import lacking
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 
 
@@ -75,8 +75,7 @@ def read_yaml(path: str | Path) -> Any:
     except IsADirectoryError:
         raise TailproofError(f"{path} is a folder, expected a YAML file: name the file") from None
     except OSError as error:
-        advice = lacking(error) or "check its permissions"
-        raise TailproofError(f"{path} cannot be read ({error.strerror}): {advice}") from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
         raise TailproofError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     return parse_yaml(text, path)

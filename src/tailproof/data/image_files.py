@@ -11,6 +11,7 @@ from tailproof.data.multiband import MODE
 from tailproof.data.sources.base import Skipped
 from tailproof.data.sources.folders.class_folders import reason_not_a_picture
 from tailproof.data.sources.folders.filesystem import Folder
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed
 from tailproof.untrusted_text import printable
@@ -61,9 +62,7 @@ def find_images(places: Iterable[str | Path], mode: str) -> FoundImages:
         except (FileNotFoundError, ValueError):  # no file has a zero byte in its name
             raise TailproofError(f"{place} does not exist: give image files or folders") from None
         except OSError as error:
-            raise TailproofError(
-                f"{place} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(place, error) from None
         if stat.S_ISDIR(status.st_mode):
             _search(place, suffixes, found)
         else:
@@ -79,11 +78,7 @@ def _search(folder: Path, suffixes: Collection[str], found: FoundImages) -> None
     """Add the images below a folder, listed as the source image_folder lists them."""
 
     def fail(error: OSError) -> None:
-        found.unreadable.append(
-            TailproofError(
-                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-            )
-        )
+        found.unreadable.append(unreadable(error.filename, error))
 
     listing, images, before = Folder(folder, readable=False), [], len(found.unreadable)
     for path in listing.files(on_error=fail):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tailproof.calibration.calibration_file import CalibrationFile
 from tailproof.data.multiband import MODE
 from tailproof.evaluation.deployment import FORMAT, Deployment
+from tailproof.files import unreadable
 from tailproof.models.expert_config import ExpertConfig
 from tailproof.predict.bundle_file import FILE as BUNDLE
 from tailproof.predict.bundle_file import BundleFile
@@ -230,6 +231,4 @@ def _is_there(path: Path) -> bool:
     try:
         return path.is_symlink() or path.exists()
     except OSError as error:
-        raise TailproofError(
-            f"{path} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(path, error) from None

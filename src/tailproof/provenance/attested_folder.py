@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tailproof.digests import sha256_files
-from tailproof.files import json_text, parse_json
+from tailproof.files import json_text, parse_json, unreadable
 from tailproof.provenance.attestation_files import (
     ENVELOPE,
     FINGERPRINTS,
@@ -274,9 +274,7 @@ def _names(folder: Path) -> Iterator[str]:
     """Yield the paths of all files below a folder, without what belongs to git."""
 
     def fail(error: OSError) -> None:
-        raise TailproofError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-        )
+        raise unreadable(error.filename, error)
 
     for place, folders, files in os.walk(folder, onerror=fail):
         if Path(place) == folder:

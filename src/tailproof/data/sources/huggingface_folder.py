@@ -45,6 +45,7 @@ from tailproof.data.sources.tables.listed_files import FileFinder, Found
 from tailproof.data.sources.tables.metadata_file import NAMES, MetadataFile, first_columns
 from tailproof.data.sources.tables.metadata_rows import MetadataRows
 from tailproof.data.sources.tables.official_splits import name_group
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -198,9 +199,7 @@ class HuggingfaceFolderSource(PictureSource[HuggingfaceFolder]):
                 elif is_archive(path):
                     archives.append(path)
         except OSError as error:
-            raise TailproofError(
-                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(error.filename, error) from None
         return sorted(metadata), pictures, archives
 
     @cached_property

@@ -28,6 +28,7 @@ from tailproof.data.sources.folders.layout_recognition import recognize_class_fo
 from tailproof.data.sources.folders.split_names import split_kind
 from tailproof.data.sources.picture_source import PictureSource
 from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 
@@ -203,9 +204,7 @@ class ImageFolderSource(PictureSource[ImageFolder]):
         try:
             pool = Pool(folder, name, list_classes(self._tree, folder), {})
         except OSError as error:
-            raise TailproofError(
-                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(error.filename, error) from None
         if len(self.ranks) == 1:
             counts = {name: len(paths) for name, paths in pool.folders.items()}
             pool.classes[self.ranks[0]] = Counter(counts)

@@ -52,6 +52,7 @@ from tailproof.data.sources.tables.missing_values import text_or_none
 from tailproof.data.sources.tables.official_splits import name_group, pools_of
 from tailproof.data.sources.tables.parquet_file import NULLS, TEXT, Kind, ParquetFile, ParquetTable
 from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError, suggestion
 
 FIRST_ROWS = 2000
@@ -145,9 +146,7 @@ def _files(root: Path, name: str | None) -> Iterator[Path]:
                 if file.suffix == ".parquet" and not _ignored(file.relative_to(root)):
                     yield file
     except OSError as error:
-        raise TailproofError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(error.filename, error) from None
 
 
 def _relative(files: Iterable[Path], root: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tailproof.data.sources.base import Sample, Skipped, register_source
 from tailproof.data.sources.folders.class_folders import is_picture, reason_not_a_picture
 from tailproof.data.sources.folders.filesystem import Folder, no_folder
 from tailproof.data.sources.picture_source import PictureSource
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 
 RANK = "folder"
@@ -67,9 +68,7 @@ class PicturesSource(PictureSource[Pictures]):
         try:
             paths = list(self._tree.files())
         except OSError as error:
-            raise TailproofError(
-                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(error.filename, error) from None
         pictures = sorted(path for path in paths if is_picture(path))
         others = Counter(reason_not_a_picture(path) for path in paths if not is_picture(path))
         if not pictures:

@@ -43,6 +43,7 @@ from tailproof.data.sources.tables.clean_columns import clean_columns
 from tailproof.data.sources.tables.label_column import LabelColumn
 from tailproof.data.sources.tables.official_splits import name_group
 from tailproof.data.sources.tables.rank_labels import Labels
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.runtime.progress import track
 from tailproof.text import listed, quantity
@@ -301,7 +302,5 @@ def _tars_below(root: Path) -> list[str]:
     try:
         paths = [file.relative_to(root).as_posix() for file in walk(root)]
     except OSError as error:
-        raise TailproofError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(error.filename, error) from None
     return sorted(path for path in paths if path.endswith(".tar") or COMPRESSED.fullmatch(path))

@@ -13,6 +13,7 @@ from tailproof.diagnosis.readers.event_file import is_event_file, read_event_fil
 from tailproof.diagnosis.readers.json_rows import read_json_of_epoch, read_json_tables
 from tailproof.diagnosis.readers.table import PassedOver, Rows, Table, merge_rows
 from tailproof.diagnosis.readers.text_log import read_text_log
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 from tailproof.untrusted_files import other_kind, read_bytes
@@ -274,9 +275,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     except OSError as error:
         if depth:
             return
-        raise TailproofError(
-            f"{folder} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(folder, error) from None
     for entry in ordered:
         if entry.is_file():
             yield Path(entry.path)

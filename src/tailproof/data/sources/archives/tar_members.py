@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.untrusted_files import open_regular
 
@@ -205,9 +206,7 @@ class Tar:
         except TailproofError:
             raise
         except OSError as error:
-            raise TailproofError(
-                f"{self.path} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(self.path, error) from None
         except Exception as error:  # hostile headers raise nearly anything
             raise self._damaged(str(error) or type(error).__name__) from None
 

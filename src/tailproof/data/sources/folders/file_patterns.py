@@ -10,6 +10,7 @@ import yaml
 
 from tailproof.data.sources.folders.filesystem import Folder, walk
 from tailproof.data.sources.folders.split_keywords import split_of
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import listed
 
@@ -75,9 +76,7 @@ def find_files(root: Path, pattern: str, suffix: str) -> list[str]:
             if not files:
                 missing.setdefault(kind, []).append(f"'{name}'")
     except OSError as error:
-        raise TailproofError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(error.filename, error) from None
     except (ValueError, NotImplementedError) as error:
         raise TailproofError(
             f"{root / pattern} is not a valid pattern ({error}): correct data.source"

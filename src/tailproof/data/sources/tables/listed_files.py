@@ -18,6 +18,7 @@ from tailproof.data.sources.archives.packed_files import describe_packed
 from tailproof.data.sources.folders.filesystem import Folder, LeftOut
 from tailproof.data.sources.problems import Problems
 from tailproof.data.sources.tables.label_column import Where
+from tailproof.files import unreadable
 from tailproof.runtime.errors import TailproofError
 from tailproof.text import quantity
 from tailproof.untrusted_text import is_encodable
@@ -273,9 +274,7 @@ class FileFinder:
                 if pure.suffix.lower() in SUFFIXES:
                     names.setdefault(_key(pure.stem), []).append(path)
         except OSError as error:
-            raise TailproofError(
-                f"{error.filename} cannot be read ({error.strerror}): check its permissions"
-            ) from None
+            raise unreadable(error.filename, error) from None
         return names
 
     def _listing(self, folder: str) -> frozenset[str]:
@@ -345,9 +344,7 @@ def _names(folder: Path) -> frozenset[str]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return frozenset()
-        raise TailproofError(
-            f"{folder} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+        raise unreadable(folder, error) from None
     except ValueError:
         raise TailproofError(f"{folder!a} has a zero byte in its name: correct the table") from None
 
